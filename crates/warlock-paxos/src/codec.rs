@@ -1,0 +1,100 @@
+//! Bytes of peer messages: one version byte, then the message in bincode's fixed format.
+//!
+//! The frame around it (length and checksum) belongs to the transport.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::BufMut;
+use wincode::config::{self, Configuration};
+
+use crate::batch::Batch;
+use crate::message::{Learned, Message, P1b};
+
+/// Version of the message encoding that this build speaks.
+pub const MESSAGE_VERSION: u8 = 1;
+
+/// The longest encoded message in bytes; the transport refuses longer frames.
+pub const MESSAGE_LENGTH_MAX: usize = 64 * 1024 * 1024;
+
+/// Why bytes are not a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// There is not even a version byte.
+    Empty,
+    /// The sender speaks another version.
+    Version(u8),
+    /// The bytes do not hold together.
+    Malformed,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty message"),
+            Self::Version(version) => write!(
+                f,
+                "message version {version}, this node speaks {MESSAGE_VERSION}: upgrade the older"
+            ),
+            Self::Malformed => f.write_str("malformed message"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+type WireConfiguration = Configuration<true, MESSAGE_LENGTH_MAX>;
+
+const CONFIGURATION: WireConfiguration = Configuration::new();
+
+/// Appends the encoded `message` to `out`.
+///
+/// # Panics
+/// Never in practice: the messages of this crate have no unencodable values.
+pub fn encode(message: &Message, out: &mut Vec<u8>) {
+    out.put_u8(MESSAGE_VERSION);
+    config::serialize_into(out, message, CONFIGURATION)
+        .expect("every message value has an encoding");
+}
+
+/// Decodes what [`encode`] wrote, and checks every batch in it.
+///
+/// # Errors
+/// [`DecodeError`] for anything that `encode` did not write.
+pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
+    let (&version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    if version != MESSAGE_VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let message =
+        config::deserialize_exact(body, CONFIGURATION).map_err(|_| DecodeError::Malformed)?;
+    if batches_are_well_formed(&message) {
+        Ok(message)
+    } else {
+        Err(DecodeError::Malformed)
+    }
+}
+
+fn batches_are_well_formed(message: &Message) -> bool {
+    let well_formed = |batch: &Batch| batch.check().is_ok();
+    match message {
+        Message::P1b(P1b { pvalues, .. }) => {
+            pvalues.iter().all(|pvalue| well_formed(&pvalue.batch))
+        }
+        Message::P2a(p2a) => well_formed(&p2a.batch),
+        Message::Learned(Learned { batches, .. }) => batches.iter().all(well_formed),
+        Message::P1a(_)
+        | Message::P2b(_)
+        | Message::Decision(_)
+        | Message::Propose(_)
+        | Message::Heartbeat(_)
+        | Message::Ack(_)
+        | Message::Learn(_)
+        | Message::ReadIndex(_)
+        | Message::ReadIndexed(_)
+        | Message::Release(_)
+        | Message::HandOver(_)
+        | Message::SnapshotFetch(_)
+        | Message::SnapshotChunk(_) => true,
+    }
+}

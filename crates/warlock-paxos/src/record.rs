@@ -1,0 +1,61 @@
+//! What the acceptor and the replica of a node ask to be made durable.
+
+use core::fmt;
+
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::batch::Batch;
+use crate::ids::{Ballot, Slot};
+
+/// A batch accepted for a slot under a ballot.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct PValue {
+    /// The ballot that it was accepted under.
+    pub ballot: Ballot,
+    /// The slot that it was accepted for.
+    pub slot: Slot,
+    /// The content.
+    pub batch: Batch,
+}
+
+/// One durable fact. The WAL keeps them in the order of writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The acceptor will never again promise or accept under a lower ballot (P2).
+    Promise {
+        /// The ballot promised.
+        ballot: Ballot,
+    },
+    /// The acceptor accepted a pvalue; implies the promise of its ballot.
+    Accept(PValue),
+    /// The replica learned the decided content of a slot that its acceptor does not hold under the
+    /// deciding ballot. Says nothing about promises.
+    Learn {
+        /// The decided slot.
+        slot: Slot,
+        /// Its content.
+        batch: Batch,
+    },
+    /// Every slot below `slot` is decided, and for each the newest record written is the decided one.
+    Decided {
+        /// The watermark, exclusive.
+        slot: Slot,
+    },
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Promise { ballot } => write!(f, "promise {ballot}"),
+            Self::Accept(pvalue) => {
+                write!(
+                    f,
+                    "accept {} {} {}",
+                    pvalue.ballot, pvalue.slot, pvalue.batch
+                )
+            }
+            Self::Learn { slot, batch } => write!(f, "learn {slot} {batch}"),
+            Self::Decided { slot } => write!(f, "decided {slot}"),
+        }
+    }
+}
