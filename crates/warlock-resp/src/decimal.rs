@@ -1,0 +1,62 @@
+//! Decimal integers as the protocol writes them, without allocation.
+
+use alloc::vec::Vec;
+
+/// Digits of the longest `u64`.
+const DIGITS_MAX: usize = 20;
+
+/// Reads a decimal integer exactly as Redis does: an optional `-`, no `+`, no blank, no leading
+/// zero, nothing after it, and within the range of `i64`.
+///
+/// So every integer has one spelling, and what this accepts is what [`append`] writes.
+#[must_use]
+pub fn parse(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() < DIGITS_MAX => {}
+        _ => return None,
+    }
+    let mut magnitude: u64 = 0;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // 19 digits at most: below 10^19, which a u64 holds.
+        magnitude = magnitude * 10 + u64::from(digit);
+    }
+    if negative {
+        0i64.checked_sub_unsigned(magnitude)
+    } else {
+        i64::try_from(magnitude).ok()
+    }
+}
+
+/// Appends `value` in decimal.
+pub fn append(value: i64, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    append_unsigned(value.unsigned_abs(), out);
+}
+
+/// Appends `value` in decimal.
+pub fn append_unsigned(value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; DIGITS_MAX];
+    let mut start = DIGITS_MAX;
+    let mut rest = value;
+    loop {
+        start -= 1;
+        let digit = u8::try_from(rest % 10).expect("a remainder of ten is one digit");
+        digits[start] = b'0' + digit;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
