@@ -1,1 +1,4 @@
-//! Placeholder until the first module lands.
+//! The Warlock daemon: settings, role tasks, peers, front end, metrics.
+
+pub mod settings;
+pub mod status;
