@@ -60,3 +60,56 @@ pub fn append_unsigned(value: u64, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&digits[start..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use super::{append, append_unsigned, parse};
+
+    #[test]
+    fn every_integer_has_one_spelling() {
+        let mut values: Vec<i64> = [0, i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1].into();
+        for power in 0..19 {
+            let power = 10i64.pow(power);
+            values.extend([power, power - 1, -power, 1 - power]);
+        }
+        for value in values {
+            let mut text = Vec::new();
+            append(value, &mut text);
+            assert_eq!(text, value.to_string().as_bytes());
+            assert_eq!(parse(&text), Some(value));
+        }
+        let mut text = Vec::new();
+        append_unsigned(u64::MAX, &mut text);
+        assert_eq!(text, b"18446744073709551615");
+    }
+
+    #[test]
+    fn other_spellings_and_overflows_are_no_integers() {
+        for text in [
+            "",
+            "-",
+            "-0",
+            "+1",
+            "01",
+            "-01",
+            "00",
+            " 1",
+            "1 ",
+            "1x",
+            "x1",
+            "--1",
+            "0x1",
+            "1.0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "100000000000000000000000",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

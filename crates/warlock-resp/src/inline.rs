@@ -123,3 +123,85 @@ fn hex_digit(digit: u8) -> u8 {
         _ => digit - b'A' + 10,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::split;
+    use crate::error::ProtocolError;
+    use crate::limits::RequestLimits;
+    use crate::request::RequestSpans;
+
+    fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
+        let mut spans = RequestSpans {
+            inline: true,
+            ..RequestSpans::default()
+        };
+        split(line, &RequestLimits::AUTHENTICATED, &mut spans)?;
+        Ok(spans.request(b"").args().map(<[u8]>::to_vec).collect())
+    }
+
+    #[test]
+    fn words_are_split_by_the_rules_of_redis() {
+        let cases: [(&[u8], &[&[u8]]); 26] = [
+            (b"", &[]),
+            (b" \t\x0b\x0c ", &[]),
+            (b"PING", &[b"PING"]),
+            (b"  set  k\tv ", &[b"set", b"k", b"v"]),
+            (b"a\x0bb", &[b"a\x0bb"]),
+            (b"a \x0bb", &[b"a", b"b"]),
+            (b"a\rb", &[b"a", b"b"]),
+            (b"\"\"", &[b""]),
+            (b"''", &[b""]),
+            (b"\"a b\" c", &[b"a b", b"c"]),
+            (b"'a b' c", &[b"a b", b"c"]),
+            (b"a\"b c\"", &[b"ab c"]),
+            (b"a'b c'", &[b"ab c"]),
+            (b"\"\\x41\\x7a\\xFf\\x00\"", &[b"Az\xff\0"]),
+            (b"\"\\x4\"", &[b"x4"]),
+            (b"\"\\xg1\"", &[b"xg1"]),
+            (b"\"\\n\\r\\t\\b\\a\"", &[b"\n\r\t\x08\x07"]),
+            (b"\"\\\"\\\\\\q\"", &[b"\"\\q"]),
+            (b"'\\n\\x41'", &[b"\\n\\x41"]),
+            (b"'it\\'s'", &[b"it's"]),
+            (b"\"it's\"", &[b"it's"]),
+            (b"'say \"x\"'", &[b"say \"x\""]),
+            (b"a\\nb", &[b"a\\nb"]),
+            (b"\"a\"\x0bb", &[b"a", b"b"]),
+            (b"ECHO a\0b \"", &[b"ECHO", b"a"]),
+            (b"\xff\xfe", &[b"\xff\xfe"]),
+        ];
+        for (line, expected) in cases {
+            let line_text = line.escape_ascii();
+            let words = words(line).unwrap_or_else(|error| panic!("{line_text}: {error}"));
+            assert_eq!(words, expected, "{line_text}");
+        }
+    }
+
+    #[test]
+    fn quotes_must_be_closed_and_followed_by_a_blank() {
+        let lines: [&[u8]; 12] = [
+            b"\"",
+            b"'",
+            b"\"a",
+            b"'a",
+            b"\"a\"b",
+            b"'a'b",
+            b"\"a\"\"b\"",
+            b"\"a\\",
+            b"\"a\\\"",
+            b"'a\\'",
+            b"\"a\0\"",
+            b"set \"\"\"key\"\"\" value",
+        ];
+        for line in lines {
+            assert_eq!(
+                words(line),
+                Err(ProtocolError::UnbalancedQuotes),
+                "{}",
+                line.escape_ascii()
+            );
+        }
+    }
+}

@@ -47,7 +47,7 @@ impl RequestLimits {
     ///
     /// Ten arguments of 16 KiB are what Redis allows since CVE-2021-32675: enough for
     /// `HELLO 3 AUTH user password SETNAME name`. The whole request is held below
-    /// [`UNAUTHENTICATED_MEMORY`], so that ten thousand silent strangers cost 320 MiB and not 1.6 GiB.
+    /// [`UNAUTHENTICATED_MEMORY`] besides, or ten thousand strangers could take 1.6 GB.
     pub const UNAUTHENTICATED: Self = Self {
         inline_length: 8 * KIB,
         arguments: 10,

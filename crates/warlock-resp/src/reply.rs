@@ -198,8 +198,12 @@ impl DoubleText {
             return self.write_str("inf");
         }
         if magnitude <= EXACT_INTEGER_MAX && magnitude % 1.0 == 0.0 {
-            // With precision 0 every digit is printed as it is, not only the significant ones.
-            return write!(self, "{magnitude:.0}");
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an integer, and below 2^63"
+            )]
+            let integer = magnitude as u64;
+            return write!(self, "{integer}");
         }
         let mut scientific = Self {
             bytes: [0; DOUBLE_TEXT_LENGTH_MAX],
@@ -252,3 +256,67 @@ const DOUBLE_TEXT_LENGTH_MAX: usize = 32;
 
 /// Integers up to 2^62 are printed with all their digits, as Redis does.
 const EXACT_INTEGER_MAX: f64 = 4_611_686_018_427_387_904.0;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::{Protocol, ReplyWriter};
+
+    fn double(value: f64) -> String {
+        let mut out = Vec::new();
+        ReplyWriter::new(&mut out, Protocol::Resp3).double(value);
+        let text = out
+            .strip_prefix(b",")
+            .and_then(|text| text.strip_suffix(b"\r\n"));
+        String::from_utf8(text.unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn doubles_are_written_as_redis_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-3.0, "-3"),
+            (0.1, "0.1"),
+            (-0.5, "-0.5"),
+            (1.5, "1.5"),
+            (123.456, "123.456"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (0.000_001, "0.000001"),
+            (0.000_000_1, "1e-7"),
+            (0.001_234_567_89, "0.00123456789"),
+            (0.000_012_345_678_9, "1.23456789e-5"),
+            (-1.5e-9, "-1.5e-9"),
+            (1e15, "1000000000000000"),
+            (4_611_686_018_427_387_904.0, "4611686018427387904"),
+            (1_152_921_504_606_846_976.0, "1152921504606846976"),
+            (1e19, "1e+19"),
+            (1.25e19, "1.25e+19"),
+            (1.234_567_890_123_45e19, "12345678901234500000"),
+            (1e100, "1e+100"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            (-f64::NAN, "nan"),
+        ] {
+            assert_eq!(double(value), text);
+        }
+    }
+
+    #[test]
+    fn no_double_needs_more_room_than_there_is() {
+        for bits in (0..=u64::MAX).step_by(0x0000_3fff_ffff_fff1) {
+            let value = f64::from_bits(bits);
+            let text = double(value);
+            assert!(
+                value.is_nan() || text.parse::<f64>() == Ok(value),
+                "{value:e} as {text}"
+            );
+        }
+    }
+}
