@@ -61,10 +61,8 @@ impl Batch {
     /// If there are 2^32 proposals, or one proposal of 4 GiB: limits refuse both long before.
     #[must_use]
     pub fn new(stamp: Stamp, proposals: &[Proposal]) -> Self {
-        let payload: usize = proposals
-            .iter()
-            .map(|proposal| PROPOSAL_HEAD_LENGTH + proposal.commands.len())
-            .sum();
+        let payload: usize =
+            proposals.iter().map(|proposal| PROPOSAL_HEAD_LENGTH + proposal.commands.len()).sum();
         let mut bytes = BytesMut::with_capacity(HEAD_LENGTH + payload);
         bytes.put_u64_le(stamp.log_time.micros());
         bytes.put_u64_le(stamp.seed);
@@ -116,11 +114,7 @@ impl Batch {
             }
             rest.advance(length);
         }
-        if rest.is_empty() {
-            Ok(())
-        } else {
-            Err(MalformedBatch)
-        }
+        if rest.is_empty() { Ok(()) } else { Err(MalformedBatch) }
     }
 
     /// The stamp in the head.
@@ -130,10 +124,7 @@ impl Batch {
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         let mut head: &[u8] = &self.0;
-        Stamp {
-            log_time: LogTime::from_micros(head.get_u64_le()),
-            seed: head.get_u64_le(),
-        }
+        Stamp { log_time: LogTime::from_micros(head.get_u64_le()), seed: head.get_u64_le() }
     }
 
     /// The proposals in order; their commands share the memory of the batch.
@@ -153,10 +144,7 @@ impl Batch {
                     sequence: rest.get_u64_le(),
                 };
                 let length = rest.get_u32_le() as usize;
-                Proposal {
-                    origin,
-                    commands: rest.split_to(length),
-                }
+                Proposal { origin, commands: rest.split_to(length) }
             })
             .collect()
     }

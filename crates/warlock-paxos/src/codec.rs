@@ -68,11 +68,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     }
     let message =
         config::deserialize_exact(body, CONFIGURATION).map_err(|_| DecodeError::Malformed)?;
-    if batches_are_well_formed(&message) {
-        Ok(message)
-    } else {
-        Err(DecodeError::Malformed)
-    }
+    if batches_are_well_formed(&message) { Ok(message) } else { Err(DecodeError::Malformed) }
 }
 
 fn batches_are_well_formed(message: &Message) -> bool {
@@ -87,6 +83,7 @@ fn batches_are_well_formed(message: &Message) -> bool {
         | Message::P2b(_)
         | Message::Decision(_)
         | Message::Propose(_)
+        | Message::Declined(_)
         | Message::Heartbeat(_)
         | Message::Ack(_)
         | Message::Learn(_)

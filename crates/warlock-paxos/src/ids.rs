@@ -83,11 +83,7 @@ impl Slot {
     /// After 2^64 - 1 slots.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(
-            self.0
-                .checked_add(1)
-                .expect("the log has fewer than 2^64 slots"),
-        )
+        Self(self.0.checked_add(1).expect("the log has fewer than 2^64 slots"))
     }
 
     /// How many slots lie between `earlier` and this one; zero if `earlier` is later.
@@ -139,11 +135,7 @@ pub struct Ballot {
 
 impl Ballot {
     /// Lower than every ballot that a node can lead with.
-    pub const ZERO: Self = Self {
-        view: View(0),
-        round: 0,
-        node: NodeId(0),
-    };
+    pub const ZERO: Self = Self { view: View(0), round: 0, node: NodeId(0) };
 
     /// The lowest ballot of `node` in `view` that is higher than this one.
     ///
@@ -151,21 +143,11 @@ impl Ballot {
     /// After 2^64 - 1 rounds in one view.
     #[must_use]
     pub fn next_for(self, view: View, node: NodeId) -> Self {
-        assert!(
-            view >= self.view,
-            "P2: no ballot of {view} is higher than {self}"
-        );
+        assert!(view >= self.view, "P2: no ballot of {view} is higher than {self}");
         if view > self.view {
-            return Self {
-                view,
-                round: 1,
-                node,
-            };
+            return Self { view, round: 1, node };
         }
-        let round = self
-            .round
-            .checked_add(1)
-            .expect("a view has fewer than 2^64 rounds");
+        let round = self.round.checked_add(1).expect("a view has fewer than 2^64 rounds");
         Self { view, round, node }
     }
 }

@@ -9,19 +9,49 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod acceptor;
 mod batch;
+mod catchup;
 mod codec;
+mod commander;
+mod election;
 mod ids;
+mod lead;
+mod leader;
+mod lease;
+pub mod limits;
+mod log_clock;
+mod membership;
 mod message;
+mod node;
+mod output;
+mod random;
+mod reads;
 mod record;
+mod replica;
+mod route;
+mod scout;
+mod submissions;
 mod time;
+mod timing;
+
+pub use acceptor::{Acceptor, AcceptorState};
 
 pub use batch::{Batch, MalformedBatch, Proposal, Stamp};
 pub use codec::{DecodeError, MESSAGE_LENGTH_MAX, MESSAGE_VERSION, decode, encode};
+pub use commander::Commander;
 pub use ids::{Ballot, Incarnation, NodeId, Origin, Slot, SlotRange, View};
+pub use leader::{Leader, LeaderState};
+pub use membership::{Membership, Tally};
 pub use message::{
-    Ack, Decision, HandOver, Heartbeat, Learn, Learned, Message, P1a, P1b, P2a, P2b, Propose,
-    ReadIndex, ReadIndexed, Release, SnapshotChunk, SnapshotFetch, Standing,
+    Ack, Decision, Declined, HandOver, Heartbeat, Learn, Learned, Message, P1a, P1b, P2a, P2b,
+    Propose, ReadIndex, ReadIndexed, Release, SnapshotChunk, SnapshotFetch, Standing,
 };
+pub use node::{Node, NodeEffect, NodeState};
+pub use output::{Adopted, Event, Fate, Notice, Output, Reason, Tell};
 pub use record::{PValue, Record};
+pub use replica::{Replica, ReplicaState};
+pub use route::{Input, RoleName, addressee, route_message};
+pub use scout::Scout;
 pub use time::{Instant, LogTime, Span};
+pub use timing::{Timing, TimingError};

@@ -25,6 +25,8 @@ pub enum Message {
     Decision(Decision),
     /// Asks the master to put commands into the log.
     Propose(Propose),
+    /// Tells a replica which of its proposals the leader will never put into the log.
+    Declined(Declined),
     /// Tells every node that the sender lives and what it sees; asks for an answer.
     Heartbeat(Heartbeat),
     /// Tells the sender of a heartbeat that it was heard, and grants it the lease if it asked.
@@ -123,6 +125,15 @@ pub struct Propose {
     pub previous: Option<u64>,
     /// Encoded commands.
     pub commands: Bytes,
+}
+
+/// Tells which proposals were never proposed and never will be, so that they may go to another master.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub struct Declined {
+    /// The ballot that they were addressed to.
+    pub ballot: Ballot,
+    /// Proposals of the addressee under that ballot with this sequence or a higher one.
+    pub from_sequence: u64,
 }
 
 /// What a node says of the mastership.

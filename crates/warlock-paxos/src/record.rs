@@ -48,11 +48,7 @@ impl fmt::Display for Record {
         match self {
             Self::Promise { ballot } => write!(f, "promise {ballot}"),
             Self::Accept(pvalue) => {
-                write!(
-                    f,
-                    "accept {} {} {}",
-                    pvalue.ballot, pvalue.slot, pvalue.batch
-                )
+                write!(f, "accept {} {} {}", pvalue.ballot, pvalue.slot, pvalue.batch)
             }
             Self::Learn { slot, batch } => write!(f, "learn {slot} {batch}"),
             Self::Decided { slot } => write!(f, "decided {slot}"),

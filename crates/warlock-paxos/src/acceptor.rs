@@ -1,0 +1,375 @@
+//! The acceptor: the memory of the protocol (PMMC 2.2).
+//!
+//! Promises and accepts leave as `then` of a [`Output::Persist`], so that nothing can be said before
+//! it is durable (P1). It also grants the master lease, by refusing other ballots while a grant runs
+//! (L1), and stays silent to new ballots for a while after a restart, because grants are not durable
+//! (L2). It must never answer for a slot that it cannot read as if it had accepted nothing (P6).
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::batch::Batch;
+use crate::ids::{Ballot, NodeId, Slot, SlotRange};
+use crate::membership::Membership;
+use crate::message::{Ack, Heartbeat, Message, P1a, P1b, P2a, P2b, Release};
+use crate::output::{Output, Tell};
+use crate::record::{PValue, Record};
+use crate::route::Input;
+use crate::time::{Instant, LogTime};
+use crate::timing::Timing;
+
+/// What an acceptor starts from.
+#[derive(Clone, Debug)]
+pub struct AcceptorState {
+    /// The highest ballot promised or accepted, as recovered from disk.
+    pub ballot: Ballot,
+    /// Accepted pvalues at or above `decided`, the newest for each slot.
+    pub pvalues: Vec<PValue>,
+    /// Every slot below is decided and held.
+    pub decided: Slot,
+    /// Slots held once that cannot be read (P6).
+    pub unknown: Vec<SlotRange>,
+    /// Whether the node has ever run before: only then may it have granted a lease (L2).
+    pub restarted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    ballot: Ballot,
+    end: Instant,
+}
+
+/// The acceptor role of one node.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    membership: Membership,
+    timing: Timing,
+    ballot: Ballot,
+    pvalues: BTreeMap<Slot, (Ballot, Batch)>,
+    unknown: Vec<SlotRange>,
+    /// Every slot below is decided here, and the newest durable record of each is the decided one.
+    decided: Slot,
+    decided_recorded: Slot,
+    /// Every slot below is durable here once everything handed to the disk so far is.
+    held: Slot,
+    grant: Option<Grant>,
+    silent_until: Option<Instant>,
+    log_time: Option<(LogTime, Instant)>,
+    persists_waiting: u64,
+    waiting_since: Option<Instant>,
+}
+
+impl Acceptor {
+    /// An acceptor started at `now` with what its disk holds.
+    #[must_use]
+    pub fn new(membership: Membership, timing: Timing, state: AcceptorState, now: Instant) -> Self {
+        let pvalues: BTreeMap<_, _> = state
+            .pvalues
+            .into_iter()
+            .filter(|pvalue| pvalue.slot >= state.decided)
+            .map(|pvalue| (pvalue.slot, (pvalue.ballot, pvalue.batch)))
+            .collect();
+        for (slot, (ballot, _)) in &pvalues {
+            assert!(*ballot <= state.ballot, "P2: {slot} accepted at {ballot} above the promise");
+        }
+        Self {
+            membership,
+            timing,
+            ballot: state.ballot,
+            pvalues,
+            unknown: state.unknown,
+            decided: state.decided,
+            decided_recorded: state.decided,
+            held: state.decided,
+            grant: None,
+            silent_until: state.restarted.then(|| timing.grant_end(now)),
+            log_time: None,
+            persists_waiting: 0,
+            waiting_since: None,
+        }
+    }
+
+    /// Handles whatever is routed to the acceptor.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "routing sends nothing else here")]
+    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Peer { from, message } => match message {
+                Message::P1a(p1a) => self.handle_p1a(now, from, &p1a, out),
+                Message::P2a(p2a) => self.handle_p2a(now, from, p2a, out),
+                Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, from, &heartbeat, out),
+                Message::Release(release) => self.handle_release(&release),
+                other => panic!("routing brought {other:?} to the acceptor"),
+            },
+            Input::Tell(Tell::Decided { slot, learned }) => {
+                self.handle_decided(now, slot, learned, out);
+            }
+            Input::Tell(Tell::Installed(slot)) => self.handle_snapshot_installed(slot),
+            Input::Tell(other) => panic!("routing brought {other:?} to the acceptor"),
+        }
+    }
+
+    /// Handles a request to promise a ballot.
+    pub fn handle_p1a(&mut self, now: Instant, from: NodeId, p1a: &P1a, out: &mut Vec<Output>) {
+        if p1a.ballot.node != from || !self.membership.is_voter(from) {
+            return;
+        }
+        if self.refuses_promise(now, p1a.ballot) {
+            let p1b = self.p1b(now, p1a);
+            out.push(Output::Send { to: from, message: Message::P1b(p1b) });
+            return;
+        }
+        let news = p1a.ballot > self.ballot;
+        if news {
+            self.raise_ballot(p1a.ballot);
+            out.push(Output::Tell(Tell::Promised(p1a.ballot)));
+        }
+        assert!(self.ballot == p1a.ballot, "P2: promising {} at {}", p1a.ballot, self.ballot);
+        let p1b = self.p1b(now, p1a);
+        let then = vec![Output::Send { to: from, message: Message::P1b(p1b) }];
+        let record = news.then_some(Record::Promise { ballot: p1a.ballot });
+        self.persist(now, record, then, out);
+    }
+
+    /// Handles a request to accept a batch.
+    pub fn handle_p2a(&mut self, now: Instant, from: NodeId, p2a: P2a, out: &mut Vec<Output>) {
+        let P2a { ballot, slot, batch, decided } = p2a;
+        if ballot.node != from || ballot.view != self.membership.view() {
+            return;
+        }
+        if ballot < self.ballot {
+            let p2b = P2b { asked: ballot, promised: self.ballot, slot, held: self.held };
+            out.push(Output::Send { to: from, message: Message::P2b(p2b) });
+            return;
+        }
+        if ballot > self.ballot {
+            self.raise_ballot(ballot);
+            out.push(Output::Tell(Tell::Promised(ballot)));
+        }
+        let again = slot < self.decided
+            || self.pvalues.get(&slot).is_some_and(|(accepted, _)| *accepted == ballot);
+        let record = (!again).then(|| self.accept(ballot, slot, batch, out));
+        assert!(self.ballot == ballot, "P2: accepted {slot} under {ballot} at {}", self.ballot);
+        out.push(Output::Tell(Tell::Watermark { ballot, decided }));
+        let p2b = P2b { asked: ballot, promised: ballot, slot, held: self.held };
+        let then = vec![Output::Send { to: from, message: Message::P2b(p2b) }];
+        self.persist_decided(now, record.is_some(), out);
+        self.persist(now, record, then, out);
+    }
+
+    /// Handles a heartbeat: answers it, and grants the lease if it asks for one that may be granted.
+    pub fn handle_heartbeat(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        heartbeat: &Heartbeat,
+        out: &mut Vec<Output>,
+    ) {
+        let granted = heartbeat.lease && self.grant_lease(now, from, heartbeat.ballot);
+        if let Some(theirs) = heartbeat.log_time {
+            let known = self.log_time(now);
+            if known.is_none_or(|known| known < theirs) {
+                self.log_time = Some((theirs, now));
+            }
+        }
+        let ack = Ack {
+            round: heartbeat.round,
+            promised: self.ballot,
+            granted,
+            stalled: self.is_stalled(now),
+        };
+        out.push(Output::Send { to: from, message: Message::Ack(ack) });
+    }
+
+    /// Handles the end of a lease that its master gave up (L5).
+    pub fn handle_release(&mut self, release: &Release) {
+        if self.grant.is_some_and(|grant| grant.ballot == release.ballot) {
+            self.grant = None;
+        }
+    }
+
+    /// Handles what the replica says to be decided.
+    pub fn handle_decided(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        learned: Vec<(Slot, Batch)>,
+        out: &mut Vec<Output>,
+    ) {
+        for (slot, batch) in learned {
+            self.persist(now, Some(Record::Learn { slot, batch }), Vec::new(), out);
+        }
+        if slot <= self.decided {
+            return;
+        }
+        self.decided = slot;
+        self.pvalues = self.pvalues.split_off(&slot);
+        self.unknown.retain(|range| range.last >= slot);
+        self.held = self.held.max(slot);
+    }
+
+    /// Handles the installation of a snapshot that covers every slot below `slot`.
+    pub fn handle_snapshot_installed(&mut self, slot: Slot) {
+        self.decided = self.decided.max(slot);
+        self.decided_recorded = self.decided_recorded.max(slot);
+        self.held = self.held.max(slot);
+        self.pvalues = self.pvalues.split_off(&self.decided);
+        self.unknown.retain(|range| range.last >= slot);
+    }
+
+    /// Handles the host's word that `persists` further [`Output::Persist`] of this role are durable.
+    ///
+    /// # Panics
+    /// If there were not so many.
+    pub fn handle_synced(&mut self, now: Instant, persists: u64) {
+        assert!(persists <= self.persists_waiting, "P1: more was synced than was written");
+        self.persists_waiting -= persists;
+        self.waiting_since = (self.persists_waiting > 0).then_some(now);
+    }
+
+    /// The highest ballot promised or accepted.
+    #[must_use]
+    pub const fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// The pvalue held for `slot`, unless it is below the decided watermark.
+    #[must_use]
+    pub fn pvalue(&self, slot: Slot) -> Option<(Ballot, &Batch)> {
+        self.pvalues.get(&slot).map(|(ballot, batch)| (*ballot, batch))
+    }
+
+    /// Slots for which this acceptor abstains (P6).
+    #[must_use]
+    pub fn unknown(&self) -> &[SlotRange] {
+        &self.unknown
+    }
+
+    /// The ballot to which a lease is granted at `now`.
+    #[must_use]
+    pub fn granted_to(&self, now: Instant) -> Option<Ballot> {
+        self.grant.filter(|grant| now < grant.end).map(|grant| grant.ballot)
+    }
+
+    fn refuses_promise(&self, now: Instant, ballot: Ballot) -> bool {
+        if ballot.view != self.membership.view() || ballot < self.ballot {
+            return true;
+        }
+        if ballot == self.ballot {
+            return false;
+        }
+        let silent = self.silent_until.is_some_and(|end| now < end);
+        // A master that raises its own ballot has given up the lease of the lower one by that.
+        let leased = self.granted_to(now).is_some_and(|granted| granted.node != ballot.node);
+        silent || leased
+    }
+
+    fn raise_ballot(&mut self, ballot: Ballot) {
+        assert!(ballot > self.ballot, "P2: the ballot would fall from {} to {ballot}", self.ballot);
+        self.ballot = ballot;
+        // What was accepted under a lower ballot may be proposed anew with another content.
+        self.held = self.held.min(self.decided);
+    }
+
+    fn accept(
+        &mut self,
+        ballot: Ballot,
+        slot: Slot,
+        batch: Batch,
+        out: &mut Vec<Output>,
+    ) -> Record {
+        assert!(slot >= self.decided, "P5: {slot} is decided, it must not be accepted anew");
+        let pvalue = PValue { ballot, slot, batch: batch.clone() };
+        self.pvalues.insert(slot, (ballot, batch));
+        self.forget_unknown(slot);
+        while self.pvalues.get(&self.held).is_some_and(|(accepted, _)| *accepted == ballot) {
+            self.held = self.held.next();
+        }
+        out.push(Output::Tell(Tell::Accepted(pvalue.clone())));
+        Record::Accept(pvalue)
+    }
+
+    /// A slot that was accepted anew under a higher ballot is known again.
+    fn forget_unknown(&mut self, slot: Slot) {
+        if !self.unknown.iter().any(|range| range.contains(slot)) {
+            return;
+        }
+        let ranges = core::mem::take(&mut self.unknown);
+        for range in ranges {
+            if !range.contains(slot) {
+                self.unknown.push(range);
+                continue;
+            }
+            if range.first < slot {
+                let last = Slot::new(slot.position() - 1);
+                self.unknown.push(SlotRange { first: range.first, last });
+            }
+            if slot < range.last {
+                self.unknown.push(SlotRange { first: slot.next(), last: range.last });
+            }
+        }
+    }
+
+    fn grant_lease(&mut self, now: Instant, from: NodeId, ballot: Ballot) -> bool {
+        if ballot.node != from || ballot.view != self.membership.view() || ballot < self.ballot {
+            return false;
+        }
+        if self.grant.is_some_and(|grant| grant.ballot > ballot && now < grant.end) {
+            return false;
+        }
+        let end = self.timing.grant_end(now);
+        self.grant = Some(Grant { ballot, end });
+        true
+    }
+
+    fn p1b(&self, now: Instant, p1a: &P1a) -> P1b {
+        let from = p1a.decided.max(self.decided);
+        let promised = self.ballot == p1a.ballot;
+        let pvalues = if promised { self.pvalues_from(from) } else { Vec::new() };
+        let unknown = self.unknown.iter().copied().filter(|range| range.last >= from).collect();
+        P1b {
+            asked: p1a.ballot,
+            promised: self.ballot,
+            decided: self.decided,
+            pvalues,
+            unknown,
+            log_time: self.log_time(now),
+        }
+    }
+
+    fn pvalues_from(&self, from: Slot) -> Vec<PValue> {
+        self.pvalues
+            .range(from..)
+            .map(|(&slot, (ballot, batch))| PValue { ballot: *ballot, slot, batch: batch.clone() })
+            .collect()
+    }
+
+    fn log_time(&self, now: Instant) -> Option<LogTime> {
+        self.log_time.map(|(time, at)| time.after(now.since(at)))
+    }
+
+    fn is_stalled(&self, now: Instant) -> bool {
+        self.waiting_since.is_some_and(|since| now.since(since) > self.timing.lease())
+    }
+
+    /// Writes the decided watermark along with something that is written anyway.
+    fn persist_decided(&mut self, now: Instant, writing: bool, out: &mut Vec<Output>) {
+        if writing && self.decided > self.decided_recorded {
+            self.decided_recorded = self.decided;
+            let record = Record::Decided { slot: self.decided };
+            self.persist(now, Some(record), Vec::new(), out);
+        }
+    }
+
+    fn persist(
+        &mut self,
+        now: Instant,
+        record: Option<Record>,
+        then: Vec<Output>,
+        out: &mut Vec<Output>,
+    ) {
+        self.persists_waiting += 1;
+        self.waiting_since.get_or_insert(now);
+        out.push(Output::Persist { record, then });
+    }
+}

@@ -1,0 +1,212 @@
+//! How a replica that lacks decided slots gets them: from the log of a peer, or by a snapshot when
+//! the peer's log no longer reaches back.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::ids::{NodeId, Slot};
+use crate::message::{Learn, Learned, Message, SnapshotChunk, SnapshotFetch};
+use crate::output::{Event, Notice, Output};
+use crate::time::{Instant, Span};
+
+/// How many times a part of a snapshot is asked for before the transfer is given up.
+const FETCH_ATTEMPTS_MAX: u32 = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Learning {
+    node: NodeId,
+    ask_again_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fetching {
+    node: NodeId,
+    slot: Option<Slot>,
+    offset: u64,
+    ask_again_at: Instant,
+    attempts: u32,
+}
+
+/// Catching up of one replica.
+#[derive(Clone, Debug)]
+pub(crate) struct CatchUp {
+    retry: Span,
+    /// What each peer said to have decided.
+    decided: BTreeMap<NodeId, Slot>,
+    learning: Option<Learning>,
+    fetching: Option<Fetching>,
+    installing: bool,
+    /// Since when a peer is known to be ahead of the slot.
+    behind: Option<(Slot, Instant)>,
+    turn: usize,
+}
+
+impl CatchUp {
+    pub(crate) const fn new(retry: Span) -> Self {
+        Self {
+            retry,
+            decided: BTreeMap::new(),
+            learning: None,
+            fetching: None,
+            installing: false,
+            behind: None,
+            turn: 0,
+        }
+    }
+
+    pub(crate) fn note_decided(&mut self, node: NodeId, decided: Slot) {
+        let known = self.decided.entry(node).or_insert(decided);
+        *known = (*known).max(decided);
+    }
+
+    /// Asks a peer for the slot `applied` if one has it and it does not come by itself.
+    ///
+    /// `missing` says that the master has named the slot decided and this node does not hold it, so that
+    /// waiting is in vain; otherwise a peer may just have heard a moment earlier.
+    pub(crate) fn consider(
+        &mut self,
+        now: Instant,
+        applied: Slot,
+        missing: bool,
+        out: &mut Vec<Output>,
+    ) {
+        if self.learning.is_some() || self.fetching.is_some() || self.installing {
+            return;
+        }
+        let ahead: Vec<(NodeId, Slot)> = self
+            .decided
+            .iter()
+            .filter(|(_, decided)| **decided > applied)
+            .map(|(&node, &decided)| (node, decided))
+            .collect();
+        if ahead.is_empty() {
+            self.behind = None;
+            return;
+        }
+        let since = match self.behind {
+            Some((slot, since)) if slot == applied => since,
+            _ => now,
+        };
+        self.behind = Some((applied, since));
+        if !missing && now.since(since) < self.retry {
+            return;
+        }
+        self.turn += 1;
+        let (node, decided) = ahead[self.turn % ahead.len()];
+        let event = Event::CatchingUp { from: applied, to: decided, node };
+        out.push(Output::Notify(Notice::Log(event)));
+        self.ask(now, node, applied, out);
+    }
+
+    /// Takes note of an answer; the replica has already taken its batches. Asks for more if there is.
+    pub(crate) fn handle_learned(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        learned: &Learned,
+        applied: Slot,
+        out: &mut Vec<Output>,
+    ) {
+        self.note_decided(from, learned.decided);
+        if self.learning.is_none_or(|learning| learning.node != from) {
+            return;
+        }
+        self.learning = None;
+        if learned.snapshot.is_some_and(|slot| slot > applied) && learned.batches.is_empty() {
+            self.fetch(now, from, None, 0, out);
+        } else if !learned.batches.is_empty() && learned.decided > applied {
+            self.ask(now, from, applied, out);
+        }
+    }
+
+    /// Takes a part of a snapshot, and asks for the next or has the whole installed.
+    pub(crate) fn handle_chunk(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        chunk: SnapshotChunk,
+        applied: Slot,
+        out: &mut Vec<Output>,
+    ) {
+        let SnapshotChunk { slot, offset, total, bytes } = chunk;
+        let Some(fetching) = self.fetching else {
+            return;
+        };
+        let expected = fetching.node == from
+            && fetching.offset == offset
+            && fetching.slot.is_none_or(|known| known == slot);
+        if !expected {
+            return;
+        }
+        let end = offset + bytes.len() as u64;
+        if bytes.is_empty() || end > total || slot <= applied {
+            self.fetching = None;
+            return;
+        }
+        out.push(Output::Notify(Notice::WriteSnapshot { slot, offset, total, bytes }));
+        if end < total {
+            self.fetch(now, from, Some(slot), end, out);
+        } else {
+            self.fetching = None;
+            self.installing = true;
+            out.push(Output::Notify(Notice::InstallSnapshot { slot }));
+        }
+    }
+
+    /// The host has installed the snapshot, or could not.
+    pub(crate) const fn handle_install_finished(&mut self) {
+        self.installing = false;
+        self.behind = None;
+    }
+
+    pub(crate) fn handle_peer_down(&mut self, node: NodeId) {
+        self.decided.remove(&node);
+        self.learning = self.learning.filter(|learning| learning.node != node);
+        self.fetching = self.fetching.filter(|fetching| fetching.node != node);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let behind = match (&self.learning, &self.fetching) {
+            (None, None) => self.behind.map(|(_, since)| since.after(self.retry)),
+            _ => None,
+        };
+        let learning = self.learning.map(|learning| learning.ask_again_at);
+        let fetching = self.fetching.map(|fetching| fetching.ask_again_at);
+        [behind.filter(|_| !self.installing), learning, fetching].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.learning.is_some_and(|learning| learning.ask_again_at <= now) {
+            self.learning = None;
+        }
+        let Some(fetching) = self.fetching.filter(|fetching| fetching.ask_again_at <= now) else {
+            return;
+        };
+        self.fetching = None;
+        if fetching.attempts < FETCH_ATTEMPTS_MAX {
+            self.fetch(now, fetching.node, fetching.slot, fetching.offset, out);
+            if let Some(again) = &mut self.fetching {
+                again.attempts = fetching.attempts + 1;
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, node: NodeId, from: Slot, out: &mut Vec<Output>) {
+        self.learning = Some(Learning { node, ask_again_at: now.after(self.retry) });
+        out.push(Output::Send { to: node, message: Message::Learn(Learn { from }) });
+    }
+
+    fn fetch(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        slot: Option<Slot>,
+        offset: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let ask_again_at = now.after(self.retry).after(self.retry);
+        self.fetching = Some(Fetching { node, slot, offset, ask_again_at, attempts: 0 });
+        let message = Message::SnapshotFetch(SnapshotFetch { slot, offset });
+        out.push(Output::Send { to: node, message });
+    }
+}

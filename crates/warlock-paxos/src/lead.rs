@@ -1,0 +1,173 @@
+//! What a leader keeps while it leads with one ballot: the queue, the slots in flight, the window.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use crate::batch::Proposal;
+use crate::ids::{Ballot, Incarnation, NodeId, Origin, Slot};
+use crate::lease::MasterLease;
+use crate::limits::{BATCH_BYTES, QUEUE_BYTES_MAX, WINDOW_MAX, WINDOW_MIN};
+use crate::message::Propose;
+use crate::time::{Instant, LogTime};
+
+/// A slot that was proposed and is not applied yet.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) proposed: Instant,
+    /// Other nodes whose clients wait for it.
+    pub(crate) waiting: Vec<NodeId>,
+}
+
+/// Leading with one ballot, from adoption to stepping down.
+#[derive(Clone, Debug)]
+pub(crate) struct Lead {
+    pub(crate) ballot: Ballot,
+    pub(crate) adopted: Instant,
+    /// The first slot that this ballot fills on its own account.
+    pub(crate) barrier: Slot,
+    pub(crate) next_slot: Slot,
+    pub(crate) lease: MasterLease,
+    pub(crate) lease_reported: bool,
+    pub(crate) in_flight: BTreeMap<Slot, InFlight>,
+    pub(crate) held: BTreeMap<NodeId, Slot>,
+    pub(crate) last_stamp: LogTime,
+    pub(crate) tick_wanted: bool,
+    pub(crate) leaving: Option<Leaving>,
+    streams: BTreeMap<(NodeId, Incarnation), u64>,
+    queue: VecDeque<Proposal>,
+    queue_bytes: usize,
+    rounds: Smoothed,
+    syncs: Smoothed,
+}
+
+/// A master on its way out (L5).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// When to go even if slots are still in flight.
+    pub(crate) deadline: Instant,
+    /// Who shall lead next, if the operator said.
+    pub(crate) to: Option<NodeId>,
+}
+
+impl Lead {
+    pub(crate) fn new(ballot: Ballot, adopted: Instant, from: Slot, barrier: Slot) -> Self {
+        Self {
+            ballot,
+            adopted,
+            barrier,
+            next_slot: from,
+            lease: MasterLease::default(),
+            lease_reported: false,
+            in_flight: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_stamp: LogTime::ZERO,
+            tick_wanted: false,
+            leaving: None,
+            streams: BTreeMap::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            rounds: Smoothed::default(),
+            syncs: Smoothed::default(),
+        }
+    }
+
+    /// Queues a proposal unless it came before, or one before it is missing.
+    pub(crate) fn enqueue(&mut self, propose: Propose) {
+        let Propose { origin, previous, commands, .. } = propose;
+        let stream = self.streams.entry((origin.node, origin.incarnation)).or_insert(0);
+        let expected = if *stream == 0 { None } else { Some(*stream) };
+        let full = self.queue_bytes + commands.len() > QUEUE_BYTES_MAX && self.queue_bytes > 0;
+        if previous != expected || origin.sequence <= *stream || full {
+            return;
+        }
+        *stream = origin.sequence;
+        self.queue_bytes += commands.len();
+        self.queue.push_back(Proposal { origin, commands });
+    }
+
+    /// Whether a proposal of this origin was taken before, so that it may be in the log.
+    pub(crate) fn has_taken(&self, origin: Origin) -> bool {
+        let stream = self.streams.get(&(origin.node, origin.incarnation));
+        stream.is_some_and(|&last| origin.sequence <= last)
+    }
+
+    /// Whether a slot of its own may be proposed now: only less than a window beyond what is decided.
+    pub(crate) fn may_propose(&self, decided: Slot) -> bool {
+        let wanted = !self.queue.is_empty() || self.tick_wanted;
+        wanted
+            && self.leaving.is_none()
+            && self.next_slot >= self.barrier
+            && self.next_slot.distance_from(decided) < self.window()
+    }
+
+    /// Takes proposals for one batch: whatever queued, up to a bound in bytes.
+    pub(crate) fn take_batch(&mut self) -> Vec<Proposal> {
+        self.tick_wanted = false;
+        let mut bytes = 0;
+        let mut proposals = Vec::with_capacity(self.queue.len().min(64));
+        while let Some(next) = self.queue.front() {
+            if bytes > 0 && bytes + next.commands.len() > BATCH_BYTES {
+                break;
+            }
+            bytes += next.commands.len();
+            proposals.extend(self.queue.pop_front());
+        }
+        self.queue_bytes -= bytes;
+        proposals
+    }
+
+    /// Empties the queue; for each stream that had something in it, the first sequence.
+    pub(crate) fn decline_queue(&mut self) -> Vec<(NodeId, u64)> {
+        let mut firsts: BTreeMap<(NodeId, Incarnation), u64> = BTreeMap::new();
+        for proposal in self.queue.drain(..) {
+            let origin = proposal.origin;
+            firsts.entry((origin.node, origin.incarnation)).or_insert(origin.sequence);
+        }
+        self.queue_bytes = 0;
+        firsts.into_iter().map(|((node, _), sequence)| (node, sequence)).collect()
+    }
+
+    pub(crate) fn note_held(&mut self, node: NodeId, held: Slot) -> bool {
+        let known = self.held.entry(node).or_insert(held);
+        let news = *known < held;
+        *known = (*known).max(held);
+        news
+    }
+
+    /// The node's own acceptor has synced the slot: how long its disk takes.
+    pub(crate) fn note_own_sync(&mut self, now: Instant, held: Slot) {
+        let newest = self.in_flight.range(..held).next_back();
+        if let Some((_, flight)) = newest {
+            self.syncs.add(now.since(flight.proposed).nanos());
+        }
+    }
+
+    pub(crate) fn note_round(&mut self, now: Instant, slot: Slot) {
+        if let Some(flight) = self.in_flight.get(&slot) {
+            self.rounds.add(now.since(flight.proposed).nanos());
+        }
+    }
+
+    /// Few slots in flight on a LAN, where another one only splits batches; more only when a round to
+    /// a quorum takes much longer than the own disk.
+    pub(crate) fn window(&self) -> u64 {
+        match (self.rounds.value(), self.syncs.value()) {
+            (Some(round), Some(sync)) => (round / sync.max(1)).clamp(WINDOW_MIN, WINDOW_MAX),
+            _ => WINDOW_MIN,
+        }
+    }
+}
+
+/// An exponentially weighted mean with weight 1/8 for the newest value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Smoothed(Option<u64>);
+
+impl Smoothed {
+    fn add(&mut self, value: u64) {
+        self.0 = Some(self.0.map_or(value, |mean| mean - mean / 8 + value / 8));
+    }
+
+    const fn value(self) -> Option<u64> {
+        self.0
+    }
+}

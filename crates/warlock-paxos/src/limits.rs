@@ -1,0 +1,36 @@
+//! Every bound of this crate, with the reason for its value.
+
+/// Slots of its own that a master may have proposed beyond what is decided, exclusive.
+///
+/// A new master decides this many slots beyond the last one that it recovered before it leads on its own;
+/// the proof that an old proposal can never be executed later rests on it (PROTOCOL.md, "Fate").
+pub const WINDOW_MAX: u64 = 8;
+
+/// Slots in flight where a round trip costs no more than a sync: one syncing, one on its way.
+pub const WINDOW_MIN: u64 = 2;
+
+/// Commands in one batch, in bytes; a single larger proposal still makes a batch of its own.
+///
+/// Larger batches do not make a sync cheaper, but hold up what comes behind them.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Commands that wait in a leader's queue, in bytes; beyond it proposals are not taken and come again.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Decided batches that a replica keeps in memory for others, in bytes.
+pub const LOG_BYTES_KEPT: usize = 64 * 1024 * 1024;
+
+/// Decided batches in one `Learned`, in bytes; a single larger batch is sent alone.
+pub const LEARNED_BYTES: usize = 1024 * 1024;
+
+/// Part of a snapshot in one message, in bytes.
+pub const SNAPSHOT_CHUNK_BYTES: u64 = 256 * 1024;
+
+/// Submissions that wait for their fate on one node, in bytes; beyond it new ones are refused.
+pub const SUBMISSIONS_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Slots whose state digests are remembered for comparison.
+pub const DIGESTS_KEPT: usize = 16;
+
+const _: () = assert!(WINDOW_MIN <= WINDOW_MAX && WINDOW_MIN > 0);
+const _: () = assert!(LEARNED_BYTES < crate::codec::MESSAGE_LENGTH_MAX);

@@ -1,0 +1,101 @@
+//! The clock of the replicated log (DESIGN 4.2): it advances with CLOCK_BOOTTIME from what was last
+//! heard of it, slews to the wall clock, and steps only after the whole cluster was down.
+
+use crate::time::{Instant, LogTime};
+
+/// How much faster or slower than its host's clock the log clock may run: 500 parts per million.
+const SLEW_PER_MILLION: u64 = 500;
+
+/// The log time as one node reckons it.
+#[derive(Clone, Debug)]
+pub(crate) struct LogClock {
+    anchor: Option<(LogTime, Instant)>,
+    floor: LogTime,
+}
+
+impl LogClock {
+    /// A clock that has heard of no running log clock yet; the log has reached `floor`.
+    pub(crate) const fn new(floor: LogTime) -> Self {
+        Self { anchor: None, floor }
+    }
+
+    /// The log time at `now`; `None` while this node has heard of no running log clock.
+    pub(crate) fn now(&self, now: Instant) -> Option<LogTime> {
+        let (time, at) = self.anchor?;
+        Some(LogTime::from_micros(time.micros() + now.since(at).nanos() / 1000).max(self.floor))
+    }
+
+    /// Takes note of a running clock elsewhere: of several the latest is right, as each one lags by
+    /// the time that its message took.
+    pub(crate) fn observe(&mut self, now: Instant, time: LogTime) {
+        let known = self.now(now);
+        if known.is_none_or(|known| known < time) {
+            self.anchor = Some((time, now));
+        }
+    }
+
+    /// Takes note of a batch of the log, which may be old.
+    pub(crate) fn raise_floor(&mut self, time: LogTime) {
+        self.floor = self.floor.max(time);
+    }
+
+    /// Starts the clock from the wall clock if nobody has a running one: the whole cluster was down.
+    pub(crate) fn start_if_stopped(&mut self, now: Instant, wall: LogTime) {
+        if self.anchor.is_none() {
+            self.anchor = Some((self.floor.max(wall), now));
+        }
+    }
+
+    /// Moves a running clock towards the wall clock by as much as may be for the time since the last
+    /// call.
+    pub(crate) fn slew(&mut self, now: Instant, wall: LogTime) {
+        let Some((time, at)) = self.anchor else {
+            return;
+        };
+        let elapsed_micros = now.since(at).nanos() / 1000;
+        let most = elapsed_micros * SLEW_PER_MILLION / 1_000_000;
+        let current = time.micros() + elapsed_micros;
+        let slewed = wall.micros().clamp(current - most.min(elapsed_micros), current + most);
+        self.anchor = Some((LogTime::from_micros(slewed), now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Span;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn wall_clock_jumps_move_it_by_at_most_500_ppm() {
+        let mut clock = LogClock::new(LogTime::ZERO);
+        let start = Instant::from_nanos(5);
+        clock.start_if_stopped(start, LogTime::from_micros(1000 * SECOND));
+        let later = start.after(Span::from_millis(10_000));
+        let years_ahead = LogTime::from_micros(1_000_000 * SECOND);
+        clock.slew(later, years_ahead);
+        assert_eq!(clock.now(later), Some(LogTime::from_micros(1010 * SECOND + 5000)));
+        let latest = later.after(Span::from_millis(10_000));
+        clock.slew(latest, LogTime::ZERO);
+        assert_eq!(clock.now(latest), Some(LogTime::from_micros(1020 * SECOND)));
+    }
+
+    #[test]
+    fn it_never_falls_below_the_log() {
+        let mut clock = LogClock::new(LogTime::from_micros(77));
+        assert_eq!(clock.now(Instant::from_nanos(0)), None);
+        clock.start_if_stopped(Instant::from_nanos(0), LogTime::from_micros(5));
+        assert_eq!(clock.now(Instant::from_nanos(0)), Some(LogTime::from_micros(77)));
+        clock.raise_floor(LogTime::from_micros(99));
+        assert_eq!(clock.now(Instant::from_nanos(0)), Some(LogTime::from_micros(99)));
+    }
+
+    #[test]
+    fn an_older_reading_does_not_move_it() {
+        let mut clock = LogClock::new(LogTime::ZERO);
+        clock.observe(Instant::from_nanos(0), LogTime::from_micros(100));
+        clock.observe(Instant::from_nanos(50_000), LogTime::from_micros(120));
+        assert_eq!(clock.now(Instant::from_nanos(50_000)), Some(LogTime::from_micros(150)));
+    }
+}

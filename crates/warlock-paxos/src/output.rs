@@ -1,0 +1,274 @@
+//! What roles want done. Roles never see each other: they return these, and the host routes them.
+//!
+//! The host's contract: outputs of one call are carried out in order; what one role tells another
+//! role of its node arrives in the order of telling, while different pairs may overtake each other;
+//! messages to this node's own id are delivered like any other, without encoding.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::batch::Batch;
+use crate::commander::Commander;
+use crate::ids::{Ballot, NodeId, Slot};
+use crate::message::{Heartbeat, Message};
+use crate::record::{PValue, Record};
+use crate::scout::Scout;
+use crate::time::{Instant, LogTime};
+
+/// One thing that the host must do for a role.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// The host must send the message to the node, or deliver it here if `to` is this node.
+    Send {
+        /// The addressee.
+        to: NodeId,
+        /// What to say.
+        message: Message,
+    },
+    /// The host must send the message to all of these nodes, encoding it once.
+    Broadcast {
+        /// The addressees; may include this node.
+        to: Arc<[NodeId]>,
+        /// What to say.
+        message: Message,
+    },
+    /// The host must write the record, and carry out `then` after it and everything before it is
+    /// durable, not earlier (P1). Without a record only the order matters.
+    Persist {
+        /// What to write.
+        record: Option<Record>,
+        /// What waits for it.
+        then: Vec<Output>,
+    },
+    /// The host must put this into the mailbox of a role of this node.
+    Tell(Tell),
+    /// The host must start a scout, and ask it for its first outputs.
+    SpawnScout(Scout),
+    /// The host must start a commander, and ask it for its first outputs.
+    SpawnCommander(Commander),
+    /// The host must drop the scout of this ballot.
+    RetireScout(Ballot),
+    /// The host must drop the commander of this slot.
+    RetireCommander(Ballot, Slot),
+    /// The host must act on this itself.
+    Notify(Notice),
+}
+
+/// What one role tells another of the same node.
+#[derive(Clone, Debug)]
+pub enum Tell {
+    /// Tells the acceptor that every slot below `slot` is decided; `learned` are contents that the
+    /// acceptor does not hold under the deciding ballot.
+    Decided {
+        /// The watermark, exclusive.
+        slot: Slot,
+        /// Decided contents to be kept.
+        learned: Vec<(Slot, Batch)>,
+    },
+    /// Tells the acceptor that a snapshot of everything below the slot was installed.
+    Installed(Slot),
+    /// Tells the replica what the acceptor accepted.
+    Accepted(PValue),
+    /// Tells the replica how far the master says that the log is decided.
+    Watermark {
+        /// The master's ballot.
+        ballot: Ballot,
+        /// Every slot below is decided.
+        decided: Slot,
+    },
+    /// Tells the replica that a quorum accepted this pvalue.
+    Chosen(PValue),
+    /// Tells the replica who leads, and from which slot on it leads alone; `None` while nobody does.
+    Mastership(Option<(Ballot, Slot)>),
+    /// Tells the leader how far this node has applied the log, and the log time there.
+    Applied {
+        /// Every slot below is applied.
+        slot: Slot,
+        /// Log time of the newest batch applied.
+        log_time: LogTime,
+    },
+    /// Tells the leader that the acceptor promised or accepted under a ballot.
+    Promised(Ballot),
+    /// Tells the leader that its scout has a quorum.
+    Adopted(Adopted),
+    /// Tells the leader that a scout or commander met a higher ballot.
+    Preempted {
+        /// The ballot that lost.
+        ballot: Ballot,
+        /// The ballot that it met.
+        by: Ballot,
+    },
+    /// Tells the leader that a quorum accepted the slot, and when this node's own acceptor had.
+    Accomplished {
+        /// Under this ballot.
+        ballot: Ballot,
+        /// The slot chosen.
+        slot: Slot,
+    },
+    /// Tells the leader how far the log is durable on a node.
+    Held {
+        /// The node.
+        node: NodeId,
+        /// Under this ballot.
+        ballot: Ballot,
+        /// Every slot below is durable there.
+        held: Slot,
+    },
+    /// Tells leader and replica what a node's heartbeat said.
+    Heard {
+        /// The sender.
+        from: NodeId,
+        /// What it said.
+        heartbeat: Arc<Heartbeat>,
+    },
+}
+
+/// What a quorum of acceptors told a scout (P3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The ballot that the quorum promised.
+    pub ballot: Ballot,
+    /// Every slot below this one is known to be decided by one of the quorum.
+    pub decided: Slot,
+    /// For each slot at or above `decided` the pvalue of the highest ballot.
+    pub pvalues: Vec<PValue>,
+    /// The latest log time by any running clock of the quorum.
+    pub log_time: Option<LogTime>,
+    /// A voter that reported the highest `decided`.
+    pub informant: NodeId,
+}
+
+/// What a role tells the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The host must apply the batch to the state machine. Slots come without gaps, each once (P5).
+    Apply {
+        /// The slot.
+        slot: Slot,
+        /// Its content.
+        batch: Batch,
+        /// For proposals of this node whose clients still wait: index in the batch, and the ticket.
+        tickets: Vec<(usize, u64)>,
+    },
+    /// The submission with this ticket will not be applied here in time.
+    Failed {
+        /// As given at submission.
+        ticket: u64,
+        /// What is known of it.
+        fate: Fate,
+    },
+    /// A read asked for with this ticket may run now on the applied state, or must be refused.
+    ReadReady {
+        /// As given when asking.
+        ticket: u64,
+        /// Whether a master confirmed it.
+        allowed: bool,
+    },
+    /// Local reads are linearizable until the instant; not at all with `None` (L3).
+    Serve(Option<Instant>),
+    /// Who is master changed, as far as this node can see.
+    Master(Option<Ballot>),
+    /// Nodes on which every slot below is durable, as the master knows (for `WAIT`).
+    Held(Vec<(NodeId, Slot)>),
+    /// Anchor of the log clock: this log time was true at this instant.
+    LogClock(LogTime, Instant),
+    /// The host must send a part of the newest snapshot (or of that one, if given) to the node.
+    ReadSnapshot {
+        /// Who asks.
+        to: NodeId,
+        /// Which one.
+        slot: Option<Slot>,
+        /// First byte wanted.
+        offset: u64,
+    },
+    /// The host must write a part of a snapshot that is being received.
+    WriteSnapshot {
+        /// The snapshot covers every slot below.
+        slot: Slot,
+        /// Position of the part.
+        offset: u64,
+        /// Length of the whole.
+        total: u64,
+        /// The part.
+        bytes: bytes::Bytes,
+    },
+    /// The snapshot is complete: the host must verify and install it, and then tell the replica.
+    InstallSnapshot {
+        /// The snapshot covers every slot below.
+        slot: Slot,
+    },
+    /// The state of this node differs from the master's at the same slot: the node must stop serving.
+    Diverged {
+        /// Where.
+        slot: Slot,
+    },
+    /// The orderly hand-over is complete; a stopping host may exit.
+    HandedOver,
+    /// Worth a line in the log.
+    Log(Event),
+}
+
+/// What is known of a submission that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was not executed and never will be.
+    NotExecuted,
+    /// It may or may not take effect.
+    Unknown,
+}
+
+/// Facts for the log of an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An election began here.
+    Scouting(Ballot),
+    /// Phase 1 is done: recovered slots from the first to before the second.
+    Leading {
+        /// With this ballot.
+        ballot: Ballot,
+        /// First slot not known to be decided.
+        from: Slot,
+        /// First slot of its own.
+        barrier: Slot,
+    },
+    /// The master lease was acquired.
+    LeaseHeld(Ballot),
+    /// The master stepped down, and why.
+    SteppedDown(Ballot, Reason),
+    /// The replica is behind and learns from a node.
+    CatchingUp {
+        /// From this slot.
+        from: Slot,
+        /// To this one.
+        to: Slot,
+        /// Asking this node.
+        node: NodeId,
+    },
+}
+
+/// Why a master stepped down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It could not renew its lease for a whole lease.
+    LeaseLost,
+    /// Its own log has not synced for a whole lease.
+    DiskStalled,
+    /// A higher ballot was promised elsewhere.
+    Preempted,
+    /// It could not recover the decided slots in time.
+    RecoveryStalled,
+    /// It was asked to.
+    HandedOver,
+}
+
+impl core::fmt::Display for Reason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::LeaseLost => "no quorum renewed its lease",
+            Self::DiskStalled => "its own log has not synced for a whole lease",
+            Self::Preempted => "a higher ballot was promised",
+            Self::RecoveryStalled => "it could not learn what is decided",
+            Self::HandedOver => "it was asked to hand over",
+        })
+    }
+}

@@ -1,0 +1,480 @@
+//! The replica: takes commands of clients, learns what is decided, and has it applied in slot order
+//! (PMMC 2.1).
+//!
+//! It must never apply a slot twice, or one before all earlier ones (P5), and must never take an
+//! accepted pvalue for decided on another ballot's word.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::batch::Batch;
+use crate::catchup::CatchUp;
+use crate::ids::{Ballot, Incarnation, NodeId, Slot};
+use crate::limits::{DIGESTS_KEPT, LEARNED_BYTES, LOG_BYTES_KEPT};
+use crate::message::{
+    Decision, Declined, Heartbeat, Learn, Learned, Message, ReadIndexed, SnapshotChunk,
+    SnapshotFetch, Standing,
+};
+use crate::output::{Notice, Output, Tell};
+use crate::reads::Reads;
+use crate::record::PValue;
+use crate::route::Input;
+use crate::submissions::Submissions;
+use crate::time::{Instant, LogTime};
+use crate::timing::Timing;
+
+/// What a replica starts from.
+#[derive(Clone, Debug)]
+pub struct ReplicaState {
+    /// Identity of the data directory.
+    pub incarnation: Incarnation,
+    /// Higher than every sequence and read id that an earlier process of this data directory used.
+    pub first_sequence: u64,
+    /// Every slot below is in the restored snapshot; the log starts here.
+    pub snapshot: Slot,
+    /// Log time of the restored snapshot.
+    pub log_time: LogTime,
+    /// Decided batches from `snapshot` on, to be applied first.
+    pub decided: Vec<Batch>,
+}
+
+/// The replica role of one node.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    node: NodeId,
+    applied: Slot,
+    log_time: LogTime,
+    log: VecDeque<Batch>,
+    log_start: Slot,
+    log_bytes: usize,
+    snapshot: Option<Slot>,
+    accepted: BTreeMap<Slot, (Ballot, Batch)>,
+    chosen: BTreeMap<Slot, Batch>,
+    watermark: (Ballot, Slot),
+    mastership: Option<(Ballot, Slot)>,
+    submissions: Submissions,
+    reads: Reads,
+    catch_up: CatchUp,
+    digests: BTreeMap<Slot, u64>,
+}
+
+impl Replica {
+    /// The replica of `node`. [`start`](Self::start) has the recovered log applied.
+    #[must_use]
+    pub fn new(node: NodeId, timing: Timing, state: ReplicaState) -> Self {
+        let ReplicaState { incarnation, first_sequence, snapshot, log_time, decided } = state;
+        assert!(first_sequence > 0, "P5: sequence zero means none");
+        let chosen = decided
+            .into_iter()
+            .enumerate()
+            .map(|(index, batch)| (Slot::new(snapshot.position() + index as u64), batch))
+            .collect();
+        Self {
+            node,
+            applied: snapshot,
+            log_time,
+            log: VecDeque::new(),
+            log_start: snapshot,
+            log_bytes: 0,
+            snapshot: (snapshot > Slot::FIRST).then_some(snapshot),
+            accepted: BTreeMap::new(),
+            chosen,
+            watermark: (Ballot::ZERO, Slot::FIRST),
+            mastership: None,
+            submissions: Submissions::new(node, incarnation, first_sequence, timing.lease()),
+            reads: Reads::new(first_sequence, timing.heartbeat()),
+            catch_up: CatchUp::new(timing.heartbeat()),
+            digests: BTreeMap::new(),
+        }
+    }
+
+    /// Has everything applied that was recovered; to be called once, before anything else.
+    pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut slot = self.applied;
+        while let Some(batch) = self.chosen.get(&slot) {
+            // What comes from this node's own log needs not to be written again.
+            self.accepted.insert(slot, (Ballot::ZERO, batch.clone()));
+            slot = slot.next();
+        }
+        self.advance(now, out);
+    }
+
+    /// Handles whatever is routed to the replica.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "routing sends nothing else here")]
+    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Peer { from, message } => match message {
+                Message::Learn(learn) => self.handle_learn(from, &learn, out),
+                Message::Learned(learned) => self.handle_learned(now, from, learned, out),
+                Message::ReadIndexed(answer) => self.handle_read_indexed(now, &answer, out),
+                Message::Declined(declined) => self.handle_declined(now, &declined, out),
+                Message::SnapshotFetch(fetch) => Self::handle_snapshot_fetch(from, &fetch, out),
+                Message::SnapshotChunk(chunk) => self.handle_snapshot_chunk(now, from, chunk, out),
+                other => panic!("routing brought {other:?} to the replica"),
+            },
+            Input::Tell(tell) => match tell {
+                Tell::Accepted(pvalue) => self.handle_accepted(now, pvalue, out),
+                Tell::Watermark { ballot, decided } => {
+                    self.handle_watermark(now, ballot, decided, out);
+                }
+                Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
+                Tell::Mastership(mastership) => self.handle_mastership(now, mastership, out),
+                Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),
+                other => panic!("routing brought {other:?} to the replica"),
+            },
+        }
+    }
+
+    /// Takes encoded commands of clients; their fate is told with `ticket`, in the order of tickets.
+    pub fn handle_submit(
+        &mut self,
+        now: Instant,
+        ticket: u64,
+        commands: Bytes,
+        deadline: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        if self.submissions.submit(ticket, commands, deadline) {
+            self.submissions.flush(now, self.mastership, self.applied, out);
+        } else {
+            let fate = crate::output::Fate::NotExecuted;
+            out.push(Output::Notify(Notice::Failed { ticket, fate }));
+        }
+    }
+
+    /// Takes the wish to read linearizably; the answer is [`Notice::ReadReady`] with `ticket`.
+    pub fn handle_read(
+        &mut self,
+        now: Instant,
+        ticket: u64,
+        deadline: Instant,
+        out: &mut Vec<Output>,
+    ) {
+        let master = self.mastership.map(|(ballot, _)| ballot);
+        self.reads.ask(now, ticket, deadline, master, out);
+    }
+
+    /// Handles what this node's acceptor accepted.
+    pub fn handle_accepted(&mut self, now: Instant, pvalue: PValue, out: &mut Vec<Output>) {
+        let PValue { ballot, slot, batch } = pvalue;
+        if slot < self.applied {
+            return;
+        }
+        let newer = self.accepted.get(&slot).is_none_or(|(known, _)| *known <= ballot);
+        if newer {
+            self.accepted.insert(slot, (ballot, batch));
+        }
+        self.advance(now, out);
+    }
+
+    /// Handles how far the master of `ballot` says that the log is decided.
+    pub fn handle_watermark(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        decided: Slot,
+        out: &mut Vec<Output>,
+    ) {
+        if (ballot, decided) <= self.watermark {
+            return;
+        }
+        self.watermark = (ballot, decided);
+        if ballot.node != self.node {
+            self.catch_up.note_decided(ballot.node, decided);
+        }
+        self.advance(now, out);
+    }
+
+    /// Handles a pvalue that a quorum accepted.
+    pub fn handle_chosen(&mut self, now: Instant, pvalue: PValue, out: &mut Vec<Output>) {
+        if pvalue.slot >= self.applied {
+            self.choose(pvalue.slot, pvalue.batch);
+            self.advance(now, out);
+        }
+    }
+
+    /// Handles a new master, or the loss of one.
+    pub fn handle_mastership(
+        &mut self,
+        now: Instant,
+        mastership: Option<(Ballot, Slot)>,
+        out: &mut Vec<Output>,
+    ) {
+        self.mastership = mastership;
+        self.submissions.flush(now, mastership, self.applied, out);
+        self.reads.ask_again(now, mastership.map(|(ballot, _)| ballot), out);
+    }
+
+    /// Handles a heartbeat: how far its sender is, and whether its state equals this node's.
+    pub fn handle_heard(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        heartbeat: &Heartbeat,
+        out: &mut Vec<Output>,
+    ) {
+        if from == self.node {
+            return;
+        }
+        self.catch_up.note_decided(from, heartbeat.decided);
+        if let Standing::Master { ballot, .. } = heartbeat.standing {
+            self.compare_digest(heartbeat, out);
+            out.push(Output::Notify(Notice::Held(heartbeat.held.clone())));
+            self.handle_watermark(now, ballot, heartbeat.decided, out);
+        }
+        self.consider_catching_up(now, out);
+    }
+
+    /// Handles the word of the master that it will not propose something.
+    pub fn handle_declined(&mut self, now: Instant, declined: &Declined, out: &mut Vec<Output>) {
+        self.submissions.decline(declined);
+        let elsewhere = self.mastership.filter(|(ballot, _)| *ballot != declined.ballot);
+        self.submissions.flush(now, elsewhere, self.applied, out);
+    }
+
+    /// Handles a peer's wish for decided slots.
+    pub fn handle_learn(&self, from: NodeId, learn: &Learn, out: &mut Vec<Output>) {
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        if learn.from >= self.log_start {
+            let skip = usize::try_from(learn.from.distance_from(self.log_start))
+                .expect("the log in memory is shorter than memory");
+            for batch in self.log.iter().skip(skip) {
+                let length = batch.as_bytes().len();
+                if bytes > 0 && bytes + length > LEARNED_BYTES {
+                    break;
+                }
+                bytes += length;
+                batches.push(batch.clone());
+            }
+        }
+        let snapshot = self.snapshot.filter(|_| learn.from < self.log_start);
+        let learned = Learned { from: learn.from, batches, decided: self.applied, snapshot };
+        out.push(Output::Send { to: from, message: Message::Learned(learned) });
+    }
+
+    /// Handles decided slots that a peer told.
+    pub fn handle_learned(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        learned: Learned,
+        out: &mut Vec<Output>,
+    ) {
+        let mut slot = learned.from;
+        for batch in &learned.batches {
+            if slot >= self.applied {
+                self.choose(slot, batch.clone());
+            }
+            slot = slot.next();
+        }
+        self.advance(now, out);
+        self.catch_up.handle_learned(now, from, &learned, self.applied, out);
+    }
+
+    /// Handles the master's answer to a question for a read index.
+    pub fn handle_read_indexed(
+        &mut self,
+        now: Instant,
+        answer: &ReadIndexed,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(Decision { ballot, decided }) = answer.index else {
+            return;
+        };
+        self.reads.confirm(answer.id, decided);
+        self.handle_watermark(now, ballot, decided, out);
+        self.reads.release(self.applied, out);
+    }
+
+    /// Handles a peer's wish for a part of a snapshot.
+    pub fn handle_snapshot_fetch(from: NodeId, fetch: &SnapshotFetch, out: &mut Vec<Output>) {
+        let SnapshotFetch { slot, offset } = *fetch;
+        out.push(Output::Notify(Notice::ReadSnapshot { to: from, slot, offset }));
+    }
+
+    /// Handles a part of a snapshot.
+    pub fn handle_snapshot_chunk(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        chunk: SnapshotChunk,
+        out: &mut Vec<Output>,
+    ) {
+        self.catch_up.handle_chunk(now, from, chunk, self.applied, out);
+    }
+
+    /// Handles the host's word that it installed a snapshot of everything below `slot`.
+    pub fn handle_snapshot_installed(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        log_time: LogTime,
+        out: &mut Vec<Output>,
+    ) {
+        assert!(slot > self.applied, "P5: snapshot {slot} is older than {}", self.applied);
+        self.catch_up.handle_install_finished();
+        self.applied = slot;
+        self.log_time = self.log_time.max(log_time);
+        self.log.clear();
+        self.log_bytes = 0;
+        self.log_start = slot;
+        self.snapshot = Some(slot);
+        self.accepted = self.accepted.split_off(&slot);
+        self.chosen = self.chosen.split_off(&slot);
+        self.digests.clear();
+        out.push(Output::Tell(Tell::Installed(slot)));
+        out.push(Output::Tell(Tell::Applied { slot, log_time }));
+        self.advance(now, out);
+    }
+
+    /// Handles the host's word that the snapshot it was given could not be installed.
+    pub const fn handle_snapshot_refused(&mut self) {
+        self.catch_up.handle_install_finished();
+    }
+
+    /// Takes note of a snapshot that this node has of everything below `slot`: the log in memory need
+    /// not reach further back.
+    pub fn note_snapshot(&mut self, slot: Slot) {
+        self.snapshot = self.snapshot.max(Some(slot));
+        self.trim_log();
+    }
+
+    /// Takes note of the digest of the state before `slot`.
+    pub fn note_digest(&mut self, slot: Slot, digest: u64) {
+        self.digests.insert(slot, digest);
+        while self.digests.len() > DIGESTS_KEPT {
+            self.digests.pop_first();
+        }
+    }
+
+    /// Handles a closed connection.
+    pub fn handle_peer_down(&mut self, node: NodeId) {
+        self.catch_up.handle_peer_down(node);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let timeouts = [
+            self.submissions.next_timeout(),
+            self.reads.next_timeout(),
+            self.catch_up.next_timeout(),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Gives up what is overdue, and asks again for what does not come.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.submissions.handle_timeout(now, self.mastership, out);
+        self.reads.handle_timeout(now, self.mastership.map(|(ballot, _)| ballot), out);
+        self.catch_up.handle_timeout(now, out);
+        self.consider_catching_up(now, out);
+    }
+
+    /// The first slot that is not applied.
+    #[must_use]
+    pub const fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// The first slot that the log in memory still holds.
+    #[must_use]
+    pub const fn log_start(&self) -> Slot {
+        self.log_start
+    }
+
+    /// The decided content of an applied slot, while the log in memory holds it.
+    #[must_use]
+    pub fn decided(&self, slot: Slot) -> Option<&Batch> {
+        if slot < self.log_start {
+            return None;
+        }
+        self.log.get(usize::try_from(slot.distance_from(self.log_start)).ok()?)
+    }
+
+    fn choose(&mut self, slot: Slot, batch: Batch) {
+        if let Some(known) = self.chosen.get(&slot) {
+            assert!(*known == batch, "P3: two contents decided for {slot}: {known} and {batch}");
+        }
+        self.chosen.insert(slot, batch);
+    }
+
+    /// Has every slot applied whose turn has come and whose content is known.
+    fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let before = self.applied;
+        let mut learned = Vec::new();
+        while let Some(batch) = self.next_decided() {
+            let slot = self.applied;
+            let held = self.accepted.remove(&slot);
+            if held.is_none_or(|(_, held)| held != batch) {
+                learned.push((slot, batch.clone()));
+            }
+            self.apply(now, slot, batch, out);
+        }
+        assert!(self.applied >= before, "P5: applied fell from {before} to {}", self.applied);
+        if self.applied > before {
+            let (slot, log_time) = (self.applied, self.log_time);
+            out.push(Output::Tell(Tell::Decided { slot, learned }));
+            out.push(Output::Tell(Tell::Applied { slot, log_time }));
+            self.trim_log();
+            self.submissions.flush(now, self.mastership, self.applied, out);
+            self.reads.release(self.applied, out);
+        }
+        self.consider_catching_up(now, out);
+    }
+
+    fn next_decided(&mut self) -> Option<Batch> {
+        if let Some(batch) = self.chosen.remove(&self.applied) {
+            return Some(batch);
+        }
+        let (ballot, decided) = self.watermark;
+        if self.applied >= decided {
+            return None;
+        }
+        // Under one ballot only one content is proposed for a slot; under another it may differ.
+        let accepted = self.accepted.get(&self.applied);
+        accepted.filter(|(under, _)| *under == ballot).map(|(_, batch)| batch.clone())
+    }
+
+    fn apply(&mut self, now: Instant, slot: Slot, batch: Batch, out: &mut Vec<Output>) {
+        assert!(slot == self.applied, "P5: {slot} applied at {}", self.applied);
+        let mut tickets = Vec::new();
+        for (index, proposal) in batch.proposals().iter().enumerate() {
+            if let Some(ticket) = self.submissions.applied(now, proposal.origin) {
+                tickets.push((index, ticket));
+            }
+        }
+        self.log_time = self.log_time.max(batch.stamp().log_time);
+        self.log_bytes += batch.as_bytes().len();
+        self.log.push_back(batch.clone());
+        self.applied = slot.next();
+        out.push(Output::Notify(Notice::Apply { slot, batch, tickets }));
+    }
+
+    fn trim_log(&mut self) {
+        while self.log_bytes > LOG_BYTES_KEPT && self.snapshot > Some(self.log_start) {
+            let Some(batch) = self.log.pop_front() else {
+                return;
+            };
+            self.log_bytes -= batch.as_bytes().len();
+            self.log_start = self.log_start.next();
+        }
+    }
+
+    fn consider_catching_up(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let missing = self.applied < self.watermark.1;
+        self.catch_up.consider(now, self.applied, missing, out);
+    }
+
+    fn compare_digest(&self, heartbeat: &Heartbeat, out: &mut Vec<Output>) {
+        let Some((slot, digest)) = heartbeat.digest else {
+            return;
+        };
+        if self.digests.get(&slot).is_some_and(|own| *own != digest) {
+            out.push(Output::Notify(Notice::Diverged { slot }));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The scout: phase 1 for one ballot (PMMC 2.3).
+//!
+//! It asks every acceptor for a promise until a quorum promised, and gathers for each undecided slot
+//! the pvalue of the highest ballot (P3). An acceptor that holds a slot but cannot read it does not
+//! count for that slot (P6). It must never adopt on answers to another ballot (P4).
+
+use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::batch::Batch;
+use crate::ids::{Ballot, NodeId, Slot};
+use crate::membership::{Membership, Tally};
+use crate::message::{Message, P1a, P1b};
+use crate::output::{Adopted, Output, Tell};
+use crate::record::PValue;
+use crate::time::{Instant, LogTime, Span};
+
+/// Phase 1 of one ballot.
+#[derive(Clone, Debug)]
+pub struct Scout {
+    ballot: Ballot,
+    membership: Membership,
+    decided_here: Slot,
+    retry: Span,
+    retry_at: Option<Instant>,
+    promises: Tally,
+    answers: BTreeMap<NodeId, Answer>,
+    done: bool,
+}
+
+/// What of a promise matters later: its pvalues, and the slots for which it does not count.
+#[derive(Clone, Debug)]
+struct Answer {
+    decided: Slot,
+    pvalues: Vec<PValue>,
+    unknown: Vec<crate::ids::SlotRange>,
+    log_time: Option<LogTime>,
+}
+
+impl Scout {
+    /// A scout for `ballot`, of a node that has decided every slot below `decided`.
+    #[must_use]
+    pub fn new(ballot: Ballot, membership: Membership, decided: Slot, retry: Span) -> Self {
+        assert!(ballot.view == membership.view(), "P4: {ballot} scouts in {membership}");
+        Self {
+            ballot,
+            membership,
+            decided_here: decided,
+            retry,
+            retry_at: None,
+            promises: Tally::default(),
+            answers: BTreeMap::new(),
+            done: false,
+        }
+    }
+
+    /// The ballot that it asks for.
+    #[must_use]
+    pub const fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// Asks every voter; to be called once, by the host that started the scout.
+    pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.retry_at = Some(now.after(self.retry));
+        let to = self.membership.voters().clone();
+        out.push(Output::Broadcast { to, message: self.question() });
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    #[must_use]
+    pub const fn next_timeout(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Asks those again that have not promised: the question may be lost, or a lease has run out.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.done || self.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.retry_at = Some(now.after(self.retry));
+        for to in self.promises.missing(&self.membership) {
+            out.push(Output::Send { to, message: self.question() });
+        }
+    }
+
+    /// Handles the answer of an acceptor.
+    pub fn handle_p1b(&mut self, from: NodeId, p1b: P1b, out: &mut Vec<Output>) {
+        if self.done || p1b.asked != self.ballot {
+            return;
+        }
+        if p1b.promised > self.ballot {
+            self.finish();
+            out.push(Output::Tell(Tell::Preempted { ballot: self.ballot, by: p1b.promised }));
+            return;
+        }
+        if p1b.promised < self.ballot || !self.promises.add(&self.membership, from) {
+            return;
+        }
+        let P1b { decided, pvalues, unknown, log_time, .. } = p1b;
+        self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
+        if self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
+            assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
+            self.finish();
+            out.push(Output::Tell(Tell::Adopted(self.adopted())));
+        }
+    }
+
+    fn question(&self) -> Message {
+        Message::P1a(P1a { ballot: self.ballot, decided: self.decided_here })
+    }
+
+    fn finish(&mut self) {
+        self.done = true;
+        self.retry_at = None;
+    }
+
+    /// The first slot that no acceptor of the quorum knows to be decided.
+    fn decided(&self) -> Slot {
+        self.answers.values().map(|answer| answer.decided).fold(self.decided_here, Slot::max)
+    }
+
+    /// Whether each slot has a quorum that can read it (P6).
+    ///
+    /// Once every voter answered there is nobody left to wait for: a chosen pvalue was durable on a
+    /// quorum, and of a quorum at most a minority can have been damaged since, so that a readable copy is
+    /// among the answers if there ever was a chosen one.
+    fn every_slot_is_known(&self) -> bool {
+        if self.promises.is_complete(&self.membership) {
+            return true;
+        }
+        let decided = self.decided();
+        // Between two bounds of unknown ranges nothing changes, so looking at the bounds is enough.
+        let mut bounds = BTreeSet::new();
+        for answer in self.answers.values() {
+            for range in answer.unknown.iter().filter(|range| range.last >= decided) {
+                bounds.insert(range.first.max(decided));
+            }
+        }
+        bounds.into_iter().all(|slot| self.readers(slot) >= self.membership.quorum())
+    }
+
+    fn readers(&self, slot: Slot) -> usize {
+        let unreadable = |answer: &&Answer| answer.unknown.iter().any(|range| range.contains(slot));
+        self.answers.len() - self.answers.values().filter(unreadable).count()
+    }
+
+    fn adopted(&self) -> Adopted {
+        let decided = self.decided();
+        let mut highest: BTreeMap<Slot, (Ballot, &Batch)> = BTreeMap::new();
+        for pvalue in self.answers.values().flat_map(|answer| &answer.pvalues) {
+            if pvalue.slot < decided {
+                continue;
+            }
+            let found = highest.entry(pvalue.slot).or_insert((pvalue.ballot, &pvalue.batch));
+            if pvalue.ballot > found.0 {
+                *found = (pvalue.ballot, &pvalue.batch);
+            }
+        }
+        let pvalues = highest
+            .into_iter()
+            .map(|(slot, (ballot, batch))| PValue { ballot, slot, batch: batch.clone() })
+            .collect();
+        let informant = self
+            .answers
+            .iter()
+            .find(|(_, answer)| answer.decided == decided)
+            .map_or(self.ballot.node, |(&node, _)| node);
+        let log_time = self.answers.values().filter_map(|answer| answer.log_time).max();
+        Adopted { ballot: self.ballot, decided, pvalues, log_time, informant }
+    }
+}
