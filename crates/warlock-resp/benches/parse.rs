@@ -22,20 +22,11 @@ fn encoded(args: &[&[u8]]) -> Vec<u8> {
 fn bench_request(bencher: Bencher<'_, '_>, input: &[u8]) {
     let mut parser = RequestParser::new(RequestLimits::AUTHENTICATED);
     let mut spans = RequestSpans::default();
-    bencher
-        .counter(BytesCount::of_slice(input))
-        .bench_local(|| {
-            let progress = parser
-                .parse(black_box(input), &mut spans)
-                .expect("the input is valid");
-            assert_eq!(
-                progress,
-                Progress::Complete {
-                    consumed: input.len()
-                }
-            );
-            black_box(spans.request(input).name().len())
-        });
+    bencher.counter(BytesCount::of_slice(input)).bench_local(|| {
+        let progress = parser.parse(black_box(input), &mut spans).expect("the input is valid");
+        assert_eq!(progress, Progress::Complete { consumed: input.len() });
+        black_box(spans.request(input).name().len())
+    });
 }
 
 #[divan::bench]
@@ -45,10 +36,7 @@ fn request_get(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn request_set_64_bytes(bencher: Bencher<'_, '_>) {
-    bench_request(
-        bencher,
-        &encoded(&[b"SET", b"key:000000001234", &[b'x'; 64]]),
-    );
+    bench_request(bencher, &encoded(&[b"SET", b"key:000000001234", &[b'x'; 64]]));
 }
 
 #[divan::bench]
@@ -103,12 +91,7 @@ fn reply_array_of_100_bulks(bencher: Bencher<'_, '_>) {
         writer.bulk(&[b'x'; 64]);
     }
     let mut parser = ReplyParser::new(ReplyLimits::DEFAULT);
-    bencher
-        .counter(BytesCount::of_slice(&input))
-        .bench_local(|| {
-            parser
-                .parse(black_box(&input))
-                .expect("the input is valid")
-                .expect("it is complete")
-        });
+    bencher.counter(BytesCount::of_slice(&input)).bench_local(|| {
+        parser.parse(black_box(&input)).expect("the input is valid").expect("it is complete")
+    });
 }

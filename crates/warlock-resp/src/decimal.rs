@@ -29,11 +29,7 @@ pub fn parse(text: &[u8]) -> Option<i64> {
         // 19 digits at most: below 10^19, which a u64 holds.
         magnitude = magnitude * 10 + u64::from(digit);
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Appends `value` in decimal.

@@ -62,10 +62,7 @@ impl ReplyParser {
             Ok(None) => Ok(None),
             Ok(Some(value)) => {
                 let consumed = self.position;
-                *self = Self {
-                    open: core::mem::take(&mut self.open),
-                    ..Self::new(self.limits)
-                };
+                *self = Self { open: core::mem::take(&mut self.open), ..Self::new(self.limits) };
                 Ok(Some((value, consumed)))
             }
             Err(error) => {
@@ -186,10 +183,7 @@ impl ReplyParser {
         if length > self.limits.bulk_length {
             return Err(ProtocolError::ReplyTooLong);
         }
-        let end = self
-            .position
-            .checked_add(length)
-            .ok_or(ProtocolError::ReplyTooLong)?;
+        let end = self.position.checked_add(length).ok_or(ProtocolError::ReplyTooLong)?;
         if end > self.limits.reply_length {
             return Err(ProtocolError::ReplyTooLong);
         }
@@ -217,10 +211,9 @@ impl ReplyParser {
             StringKind::Bulk => Value::Bulk(bytes.to_vec()),
             StringKind::Error => Value::Error(lossy(bytes)),
             StringKind::Verbatim => match bytes {
-                [first, second, third, b':', text @ ..] => Value::Verbatim {
-                    format: [*first, *second, *third],
-                    text: text.to_vec(),
-                },
+                [first, second, third, b':', text @ ..] => {
+                    Value::Verbatim { format: [*first, *second, *third], text: text.to_vec() }
+                }
                 _ => return Err(ProtocolError::InvalidReply),
             },
         }))
@@ -245,11 +238,7 @@ impl ReplyParser {
         }
         // Values take many times the bytes that announce them, hence memory only as they come.
         let values = Vec::with_capacity(remaining.min(CAPACITY_ON_TRUST));
-        let aggregate = Aggregate {
-            kind,
-            remaining,
-            values,
-        };
+        let aggregate = Aggregate { kind, remaining, values };
         if remaining > 0 {
             self.open.push(aggregate);
             return Ok(Item::Opened);
@@ -349,10 +338,7 @@ fn double(text: &[u8]) -> Result<f64, ProtocolError> {
 }
 
 fn big_number(text: &[u8]) -> Result<String, ProtocolError> {
-    let digits = text
-        .strip_prefix(b"-")
-        .or(text.strip_prefix(b"+"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(ProtocolError::InvalidReply);
     }

@@ -137,10 +137,7 @@ impl ReplyLimits {
 
     /// These limits with the depth at most [`DEPTH_CEILING`](Self::DEPTH_CEILING).
     pub(crate) const fn clamped(self) -> Self {
-        Self {
-            depth: smaller(self.depth, Self::DEPTH_CEILING),
-            ..self
-        }
+        Self { depth: smaller(self.depth, Self::DEPTH_CEILING), ..self }
     }
 }
 

@@ -107,14 +107,8 @@ impl RequestParser {
                 // Nothing of this request may show in the next one (CVE-2026-27623).
                 self.position = 0;
                 self.scanned = 0;
-                assert!(
-                    self.remaining == 0,
-                    "an argument of a finished request is missing"
-                );
-                assert!(
-                    self.length.is_none(),
-                    "an argument of a finished request is unread"
-                );
+                assert!(self.remaining == 0, "an argument of a finished request is missing");
+                assert!(self.length.is_none(), "an argument of a finished request is unread");
             }
             Err(error) => {
                 spans.clear();
@@ -134,9 +128,7 @@ impl RequestParser {
                 None => return Ok(Progress::Incomplete),
                 Some(b'*') => match self.read_count(input)? {
                     Some(0) => {
-                        return Ok(Progress::Empty {
-                            consumed: self.position,
-                        });
+                        return Ok(Progress::Empty { consumed: self.position });
                     }
                     Some(count) => self.remaining = count,
                     None => return Ok(Progress::Incomplete),
@@ -165,9 +157,7 @@ impl RequestParser {
             self.length = None;
             self.remaining -= 1;
         }
-        Ok(Progress::Complete {
-            consumed: self.position,
-        })
+        Ok(Progress::Complete { consumed: self.position })
     }
 
     /// Reads the number of arguments at the start of `input`: 0 if there is no command, `None` if
@@ -222,11 +212,7 @@ impl RequestParser {
         let limit = self.limits.inline_length.max(NUMBER_LINE_LENGTH_MAX);
         let Some(offset) = line[self.scanned..].iter().position(|&byte| byte == b'\r') else {
             self.scanned = line.len();
-            return if line.len() > limit {
-                Number::TooLong
-            } else {
-                Number::Incomplete
-            };
+            return if line.len() > limit { Number::TooLong } else { Number::Incomplete };
         };
         let end = self.scanned + offset;
         if end > limit {

@@ -174,10 +174,7 @@ struct DoubleText {
 
 impl DoubleText {
     fn new(value: f64) -> Self {
-        let mut text = Self {
-            bytes: [0; DOUBLE_TEXT_LENGTH_MAX],
-            length: 0,
-        };
+        let mut text = Self { bytes: [0; DOUBLE_TEXT_LENGTH_MAX], length: 0 };
         text.format(value).expect("the longest double fits");
         text
     }
@@ -198,17 +195,11 @@ impl DoubleText {
             return self.write_str("inf");
         }
         if magnitude <= EXACT_INTEGER_MAX && magnitude % 1.0 == 0.0 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "an integer, and below 2^63"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "an integer, and below 2^63")]
             let integer = magnitude as u64;
             return write!(self, "{integer}");
         }
-        let mut scientific = Self {
-            bytes: [0; DOUBLE_TEXT_LENGTH_MAX],
-            length: 0,
-        };
+        let mut scientific = Self { bytes: [0; DOUBLE_TEXT_LENGTH_MAX], length: 0 };
         write!(scientific, "{magnitude:e}")?;
         self.lay_out(&scientific)
     }
@@ -267,9 +258,7 @@ mod tests {
     fn double(value: f64) -> String {
         let mut out = Vec::new();
         ReplyWriter::new(&mut out, Protocol::Resp3).double(value);
-        let text = out
-            .strip_prefix(b",")
-            .and_then(|text| text.strip_suffix(b"\r\n"));
+        let text = out.strip_prefix(b",").and_then(|text| text.strip_suffix(b"\r\n"));
         String::from_utf8(text.unwrap().to_vec()).unwrap()
     }
 
@@ -313,10 +302,7 @@ mod tests {
         for bits in (0..=u64::MAX).step_by(0x0000_3fff_ffff_fff1) {
             let value = f64::from_bits(bits);
             let text = double(value);
-            assert!(
-                value.is_nan() || text.parse::<f64>() == Ok(value),
-                "{value:e} as {text}"
-            );
+            assert!(value.is_nan() || text.parse::<f64>() == Ok(value), "{value:e} as {text}");
         }
     }
 }

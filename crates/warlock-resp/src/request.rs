@@ -22,10 +22,7 @@ impl RequestSpans {
     #[must_use]
     pub fn request<'a>(&'a self, input: &'a [u8]) -> Request<'a> {
         let bytes = if self.inline { &self.unquoted } else { input };
-        Request {
-            bytes,
-            spans: &self.spans,
-        }
+        Request { bytes, spans: &self.spans }
     }
 
     /// Whether the request came as an inline command. Otherwise the consumed bytes are the
@@ -60,10 +57,7 @@ impl Span {
     pub(crate) fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end);
         let offset = |at: usize| u32::try_from(at).expect("limits keep requests below 4 GiB");
-        Self {
-            start: offset(start),
-            end: offset(end),
-        }
+        Self { start: offset(start), end: offset(end) }
     }
 
     fn of(self, bytes: &[u8]) -> &[u8] {
@@ -121,9 +115,7 @@ impl Index<usize> for Request<'_> {
 
 impl core::fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_list()
-            .entries(self.args().map(<[u8]>::escape_ascii))
-            .finish()
+        f.debug_list().entries(self.args().map(<[u8]>::escape_ascii)).finish()
     }
 }
 

@@ -53,11 +53,7 @@ pub(crate) fn requests<'a>(
                     assert!(!request.is_empty());
                     assert_eq!(request.name(), &request[0]);
                     let args = request.args().map(<[u8]>::to_vec).collect();
-                    let event = if spans.is_inline() {
-                        Event::Inline
-                    } else {
-                        Event::Array
-                    };
+                    let event = if spans.is_inline() { Event::Inline } else { Event::Array };
                     events.push(event(args));
                     consumed
                 }
@@ -67,12 +63,7 @@ pub(crate) fn requests<'a>(
         }
         let other = b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\n";
         let progress = stranger.parse(other, &mut spans);
-        assert_eq!(
-            progress,
-            Ok(Progress::Complete {
-                consumed: other.len()
-            })
-        );
+        assert_eq!(progress, Ok(Progress::Complete { consumed: other.len() }));
         assert_eq!(spans.request(other).len(), 2);
     }
     (events, buffer.len())
@@ -114,19 +105,9 @@ pub(crate) fn however_cut<T: PartialEq + std::fmt::Debug>(
     let whole = look(&[input]);
     for cut in 0..=input.len() {
         let (left, right) = input.split_at(cut);
-        assert_eq!(
-            look(&[left, right]),
-            whole,
-            "cut at {cut}: {}",
-            input.escape_ascii()
-        );
+        assert_eq!(look(&[left, right]), whole, "cut at {cut}: {}", input.escape_ascii());
     }
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
-    assert_eq!(
-        look(&bytes),
-        whole,
-        "byte by byte: {}",
-        input.escape_ascii()
-    );
+    assert_eq!(look(&bytes), whole, "byte by byte: {}", input.escape_ascii());
     whole
 }

@@ -26,35 +26,24 @@ fn only(limits: RequestLimits, input: &[u8]) -> Event {
     let (events, _) = requests(limits, [input]);
     let (left, right) = input.split_at(input.len() - 1);
     assert_eq!(requests(limits, [left, right]).0, events);
-    let [event] = &events[..] else {
-        panic!("{} events", events.len())
-    };
+    let [event] = &events[..] else { panic!("{} events", events.len()) };
     event.clone()
 }
 
 fn check_accepted(limits: RequestLimits, input: &[u8]) {
     let event = only(limits, input);
-    assert!(
-        matches!(event, Event::Array(_) | Event::Inline(_)),
-        "{event:?}"
-    );
+    assert!(matches!(event, Event::Array(_) | Event::Inline(_)), "{event:?}");
 }
 
 fn check_refused(limits: RequestLimits, input: &[u8], text: &str) {
     let event = only(limits, input);
-    let Event::Failed(error) = event else {
-        panic!("accepted")
-    };
+    let Event::Failed(error) = event else { panic!("accepted") };
     assert_eq!(error.to_string(), format!("Protocol error: {text}"));
 }
 
 #[test]
 fn inline_length() {
-    for limits in [
-        SMALL,
-        RequestLimits::AUTHENTICATED,
-        RequestLimits::UNAUTHENTICATED,
-    ] {
+    for limits in [SMALL, RequestLimits::AUTHENTICATED, RequestLimits::UNAUTHENTICATED] {
         for end in ["\n", "\r\n"] {
             let line = |length: usize| ["x".repeat(length).as_bytes(), end.as_bytes()].concat();
             check_accepted(limits, &line(limits.inline_length));
@@ -63,32 +52,17 @@ fn inline_length() {
         }
         // Without a line end in sight it is refused as soon as it is certain.
         let endless = vec![b'x'; limits.inline_length + 1];
-        assert_eq!(
-            requests(limits, [&endless[1..]]),
-            (vec![], limits.inline_length)
-        );
+        assert_eq!(requests(limits, [&endless[1..]]), (vec![], limits.inline_length));
         check_refused(limits, &endless, "too big inline request");
     }
 }
 
 #[test]
 fn count_and_length_lines() {
-    for limits in [
-        SMALL,
-        RequestLimits::AUTHENTICATED,
-        RequestLimits::UNAUTHENTICATED,
-    ] {
+    for limits in [SMALL, RequestLimits::AUTHENTICATED, RequestLimits::UNAUTHENTICATED] {
         for (start, invalid, too_big) in [
-            (
-                "*",
-                "invalid multibulk length",
-                "too big mbulk count string",
-            ),
-            (
-                "*1\r\n$",
-                "invalid bulk length",
-                "too big bulk count string",
-            ),
+            ("*", "invalid multibulk length", "too big mbulk count string"),
+            ("*1\r\n$", "invalid bulk length", "too big bulk count string"),
         ] {
             let line = |length: usize, end: &str| {
                 let digits = "1".repeat(length - 1);
@@ -110,10 +84,7 @@ fn arguments() {
     for (limits, text) in [
         (SMALL, "invalid multibulk length"),
         (RequestLimits::AUTHENTICATED, "invalid multibulk length"),
-        (
-            RequestLimits::UNAUTHENTICATED,
-            "unauthenticated multibulk length",
-        ),
+        (RequestLimits::UNAUTHENTICATED, "unauthenticated multibulk length"),
     ] {
         check_accepted(limits, &array_of(limits.arguments));
         check_refused(limits, &array_of(limits.arguments + 1), text);
@@ -123,11 +94,7 @@ fn arguments() {
         }
     }
     // Redis has the other words for a count that nobody may send.
-    check_refused(
-        RequestLimits::UNAUTHENTICATED,
-        b"*1048577\r\n",
-        "invalid multibulk length",
-    );
+    check_refused(RequestLimits::UNAUTHENTICATED, b"*1048577\r\n", "invalid multibulk length");
 }
 
 #[test]
@@ -137,37 +104,19 @@ fn argument_length() {
     check_refused(SMALL, &of(SMALL.argument_length + 1), "invalid bulk length");
     let limits = RequestLimits::UNAUTHENTICATED;
     check_accepted(limits, &of(limits.argument_length));
-    check_refused(
-        limits,
-        &of(limits.argument_length + 1),
-        "unauthenticated bulk length",
-    );
+    check_refused(limits, &of(limits.argument_length + 1), "unauthenticated bulk length");
     // The default for both lengths is the same: room for what surrounds the argument is extra.
-    let limits = RequestLimits {
-        request_length: 40 << 20,
-        ..RequestLimits::AUTHENTICATED
-    };
+    let limits = RequestLimits { request_length: 40 << 20, ..RequestLimits::AUTHENTICATED };
     check_accepted(limits, &of(limits.argument_length));
-    check_refused(
-        limits,
-        &of(limits.argument_length + 1),
-        "invalid bulk length",
-    );
-    let limits = RequestLimits {
-        argument_length: 3,
-        ..SMALL
-    };
+    check_refused(limits, &of(limits.argument_length + 1), "invalid bulk length");
+    let limits = RequestLimits { argument_length: 3, ..SMALL };
     check_accepted(limits, b"ECHO abc\n".get(5..).unwrap());
     check_refused(limits, b"ECHO\n", "invalid bulk length");
 }
 
 #[test]
 fn request_length() {
-    for limits in [
-        SMALL,
-        RequestLimits::UNAUTHENTICATED,
-        RequestLimits::AUTHENTICATED,
-    ] {
+    for limits in [SMALL, RequestLimits::UNAUTHENTICATED, RequestLimits::AUTHENTICATED] {
         // Two arguments of about half the request.
         let half = vec![b'x'; limits.request_length / 2 - 16];
         let base = array(&[&half, &half]).len();
@@ -191,36 +140,18 @@ fn ceilings_hold_whatever_the_settings() {
     let ceiling = RequestLimits::CEILING;
     let line = |length: usize| [&vec![b'x'; length][..], b"\n"].concat();
     check_accepted(limits, &line(ceiling.inline_length));
-    check_refused(
-        limits,
-        &line(ceiling.inline_length + 1),
-        "too big inline request",
-    );
+    check_refused(limits, &line(ceiling.inline_length + 1), "too big inline request");
     let count = |count: usize| format!("*{count}\r\n").into_bytes();
     assert_eq!(requests(limits, [&count(ceiling.arguments)[..]]).0, []);
-    check_refused(
-        limits,
-        &count(ceiling.arguments + 1),
-        "invalid multibulk length",
-    );
+    check_refused(limits, &count(ceiling.arguments + 1), "invalid multibulk length");
     let length = |length: usize| format!("*1\r\n${length}\r\n").into_bytes();
-    assert_eq!(
-        requests(limits, [&length(ceiling.argument_length)[..]]).0,
-        []
-    );
-    check_refused(
-        limits,
-        &length(ceiling.argument_length + 1),
-        "invalid bulk length",
-    );
+    assert_eq!(requests(limits, [&length(ceiling.argument_length)[..]]).0, []);
+    check_refused(limits, &length(ceiling.argument_length + 1), "invalid bulk length");
 }
 
 #[test]
 fn a_line_limit_below_any_number_does_not_cut_numbers() {
-    let limits = RequestLimits {
-        inline_length: 1,
-        ..SMALL
-    };
+    let limits = RequestLimits { inline_length: 1, ..SMALL };
     check_accepted(limits, b"*1\r\n$4\r\nPING\r\n");
     check_accepted(limits, b"x\r\n");
     check_refused(limits, b"xy\r\n", "too big inline request");
@@ -241,20 +172,12 @@ fn announcing_much_takes_no_memory() {
     assert_eq!(connections.len(), 1000);
 }
 
-const SMALL_REPLIES: ReplyLimits = ReplyLimits {
-    line_length: 30,
-    bulk_length: 50,
-    values: 8,
-    depth: 3,
-    reply_length: 200,
-};
+const SMALL_REPLIES: ReplyLimits =
+    ReplyLimits { line_length: 30, bulk_length: 50, values: 8, depth: 3, reply_length: 200 };
 
 fn check_replies(accepted: &str, refused: &str, error: ProtocolError) {
     let (events, left) = replies(SMALL_REPLIES, [accepted.as_bytes()]);
-    assert!(
-        matches!(events[..], [Event::Reply(_)]),
-        "{accepted:?}: {events:?}"
-    );
+    assert!(matches!(events[..], [Event::Reply(_)]), "{accepted:?}: {events:?}");
     assert_eq!(left, 0);
     let (events, _) = replies(SMALL_REPLIES, [refused.as_bytes()]);
     assert_eq!(events, [Event::Failed(error)], "{refused:?}");
@@ -281,18 +204,10 @@ fn reply_values_and_depth() {
     let nested = |depth: usize| format!("{}_\r\n", "*1\r\n".repeat(depth));
     check_replies(&nested(3), &nested(4), ProtocolError::ReplyTooDeep);
     let attributes = |count: usize| format!("{}_\r\n", "|1\r\n_\r\n_\r\n".repeat(count));
-    check_replies(
-        &attributes(4),
-        &attributes(5),
-        ProtocolError::ReplyTooManyValues,
-    );
+    check_replies(&attributes(4), &attributes(5), ProtocolError::ReplyTooManyValues);
     let announced = |count: u64| format!("%{count}\r\n");
     for count in [1 << 40, 1 << 62, i64::MAX.unsigned_abs()] {
-        check_replies(
-            "_\r\n",
-            &announced(count),
-            ProtocolError::ReplyTooManyValues,
-        );
+        check_replies("_\r\n", &announced(count), ProtocolError::ReplyTooManyValues);
     }
 }
 
@@ -301,28 +216,18 @@ fn reply_length() {
     let strings = |last: usize| {
         let string = |length: usize| format!("$50\r\n{}\r\n", "x".repeat(length));
         let long = string(50);
-        format!(
-            "*4\r\n{long}{long}{long}${last}\r\n{}\r\n",
-            "x".repeat(last)
-        )
+        format!("*4\r\n{long}{long}{long}${last}\r\n{}\r\n", "x".repeat(last))
     };
     // The last line end is not counted: the values are complete without it.
     let fits = 200 - strings(10).len() + 10 + 2;
-    check_replies(
-        &strings(fits),
-        &strings(fits + 1),
-        ProtocolError::ReplyTooLong,
-    );
+    check_replies(&strings(fits), &strings(fits + 1), ProtocolError::ReplyTooLong);
     let empty_attributes = "|0\r\n".repeat(60);
     check_replies("_\r\n", &empty_attributes, ProtocolError::ReplyTooLong);
 }
 
 #[test]
 fn reply_depth_has_a_ceiling() {
-    let limits = ReplyLimits {
-        depth: usize::MAX,
-        ..ReplyLimits::DEFAULT
-    };
+    let limits = ReplyLimits { depth: usize::MAX, ..ReplyLimits::DEFAULT };
     let nested = |depth: usize| format!("{}_\r\n", "*1\r\n".repeat(depth)).into_bytes();
     let (events, _) = replies(limits, [&nested(ReplyLimits::DEPTH_CEILING)[..]]);
     assert!(matches!(events[..], [Event::Reply(_)]));

@@ -29,10 +29,9 @@ fn oracle_request(input: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
 fn own_request(input: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let mut spans = RequestSpans::default();
     match RequestParser::new(RequestLimits::AUTHENTICATED).parse(input, &mut spans) {
-        Ok(Progress::Complete { consumed }) if !spans.is_inline() => Some((
-            spans.request(input).args().map(<[u8]>::to_vec).collect(),
-            consumed,
-        )),
+        Ok(Progress::Complete { consumed }) if !spans.is_inline() => {
+            Some((spans.request(input).args().map(<[u8]>::to_vec).collect(), consumed))
+        }
         Ok(Progress::Complete { .. } | Progress::Empty { .. } | Progress::Incomplete) => None,
         Err(_) => None,
     }
@@ -53,9 +52,7 @@ fn check_agreement(input: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn without_aggregates_inside(args: &[Vec<u8>]) -> bool {
-    !args
-        .iter()
-        .any(|arg| arg.starts_with(b"*") || arg.windows(3).any(|x| x == b"\r\n*"))
+    !args.iter().any(|arg| arg.starts_with(b"*") || arg.windows(3).any(|x| x == b"\r\n*"))
 }
 
 fn oracle_value(frame: OwnedFrame) -> Value {

@@ -30,16 +30,8 @@ fn each_type_has_its_form_in_both_versions() {
         (|w| w.simple("OK"), "+OK\r\n", "+OK\r\n"),
         (|w| w.error("ERR no"), "-ERR no\r\n", "-ERR no\r\n"),
         (|w| w.integer(-42), ":-42\r\n", ":-42\r\n"),
-        (
-            |w| w.integer(i64::MIN),
-            ":-9223372036854775808\r\n",
-            ":-9223372036854775808\r\n",
-        ),
-        (
-            |w| w.bulk(b"a\r\nb"),
-            "$4\r\na\r\nb\r\n",
-            "$4\r\na\r\nb\r\n",
-        ),
+        (|w| w.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+        (|w| w.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
         (|w| w.bulk(b""), "$0\r\n\r\n", "$0\r\n\r\n"),
         (|w| w.null(), "$-1\r\n", "_\r\n"),
         (|w| w.null_array(), "*-1\r\n", "_\r\n"),
@@ -51,31 +43,15 @@ fn each_type_has_its_form_in_both_versions() {
         (|w| w.double(0.1), "$3\r\n0.1\r\n", ",0.1\r\n"),
         (|w| w.double(3.0), "$1\r\n3\r\n", ",3\r\n"),
         (|w| w.double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
-        (
-            |w| w.double(f64::NEG_INFINITY),
-            "$4\r\n-inf\r\n",
-            ",-inf\r\n",
-        ),
+        (|w| w.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
         (|w| w.double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
         (|w| w.boolean(true), ":1\r\n", "#t\r\n"),
         (|w| w.boolean(false), ":0\r\n", "#f\r\n"),
-        (
-            |w| w.verbatim("txt", b"a b"),
-            "$3\r\na b\r\n",
-            "=7\r\ntxt:a b\r\n",
-        ),
+        (|w| w.verbatim("txt", b"a b"), "$3\r\na b\r\n", "=7\r\ntxt:a b\r\n"),
         (|w| w.verbatim("md", b""), "$0\r\n\r\n", "=4\r\nmd :\r\n"),
-        (
-            |w| w.verbatim("long", b"x"),
-            "$1\r\nx\r\n",
-            "=5\r\nlon:x\r\n",
-        ),
+        (|w| w.verbatim("long", b"x"), "$1\r\nx\r\n", "=5\r\nlon:x\r\n"),
         (|w| w.big_number("-123"), "$4\r\n-123\r\n", "(-123\r\n"),
-        (
-            |w| w.error("ERR \u{e9}"),
-            "-ERR \u{e9}\r\n",
-            "-ERR \u{e9}\r\n",
-        ),
+        (|w| w.error("ERR \u{e9}"), "-ERR \u{e9}\r\n", "-ERR \u{e9}\r\n"),
     ];
     for (write, resp2, resp3) in cases {
         assert_eq!(written(Protocol::Resp2, write), resp2);
@@ -117,10 +93,7 @@ fn a_client_reads_every_type() {
         }),
         ("%2\r\n+a\r\n:1\r\n+b\r\n*0\r\n", {
             let key = |key: &str| Value::Simple(key.into());
-            Value::Map(vec![
-                (key("a"), Value::Integer(1)),
-                (key("b"), Value::Array(vec![])),
-            ])
+            Value::Map(vec![(key("a"), Value::Integer(1)), (key("b"), Value::Array(vec![]))])
         }),
         ("~1\r\n#t\r\n", Value::Set(vec![Value::Boolean(true)])),
         (">1\r\n#f\r\n", Value::Push(vec![Value::Boolean(false)])),
@@ -129,26 +102,14 @@ fn a_client_reads_every_type() {
         (",10\r\n", Value::Double(10.0)),
         (",inf\r\n", Value::Double(f64::INFINITY)),
         (",-inf\r\n", Value::Double(f64::NEG_INFINITY)),
-        (
-            "=7\r\ntxt:a b\r\n",
-            Value::Verbatim {
-                format: *b"txt",
-                text: b"a b".to_vec(),
-            },
-        ),
-        (
-            "(-123456789012345678901\r\n",
-            Value::BigNumber("-123456789012345678901".into()),
-        ),
+        ("=7\r\ntxt:a b\r\n", Value::Verbatim { format: *b"txt", text: b"a b".to_vec() }),
+        ("(-123456789012345678901\r\n", Value::BigNumber("-123456789012345678901".into())),
         ("|1\r\n+ttl\r\n:3\r\n:5\r\n", Value::Integer(5)),
         ("|0\r\n:5\r\n", Value::Integer(5)),
         ("*2\r\n|1\r\n+x\r\n*1\r\n:1\r\n:2\r\n:3\r\n", {
             Value::Array(vec![Value::Integer(2), Value::Integer(3)])
         }),
-        (
-            "|1\r\n|1\r\n_\r\n_\r\n+a\r\n+b\r\n:1\r\n",
-            Value::Integer(1),
-        ),
+        ("|1\r\n|1\r\n_\r\n_\r\n+a\r\n+b\r\n:1\r\n", Value::Integer(1)),
     ];
     for (input, value) in cases {
         assert_eq!(read(input.as_bytes()), [Event::Reply(value)], "{input:?}");
@@ -157,10 +118,7 @@ fn a_client_reads_every_type() {
         let events = read(nan.as_bytes());
         assert!(matches!(events[..], [Event::Reply(Value::Double(value))] if value.is_nan()));
     }
-    assert_eq!(
-        read(b"+\xff\r\n"),
-        [Event::Reply(Value::Simple("\u{fffd}".into()))]
-    );
+    assert_eq!(read(b"+\xff\r\n"), [Event::Reply(Value::Simple("\u{fffd}".into()))]);
 }
 
 #[test]

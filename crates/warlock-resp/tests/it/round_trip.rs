@@ -11,10 +11,7 @@ fn cut<'a>(input: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
     places.extend([0, input.len()]);
     places.sort_unstable();
-    places
-        .windows(2)
-        .map(|pair| &input[pair[0]..pair[1]])
-        .collect()
+    places.windows(2).map(|pair| &input[pair[0]..pair[1]]).collect()
 }
 
 /// An inline line that Redis's own tools would print for `args`.
@@ -45,9 +42,7 @@ fn value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::Integer),
         bytes().prop_map(Value::Bulk),
         Just(Value::Null),
-        any::<f64>()
-            .prop_filter("equal to itself", |x| !x.is_nan())
-            .prop_map(Value::Double),
+        any::<f64>().prop_filter("equal to itself", |x| !x.is_nan()).prop_map(Value::Double),
         any::<bool>().prop_map(Value::Boolean),
         ("[a-z]{3}", bytes()).prop_map(|(format, text)| Value::Verbatim {
             format: format.into_bytes().try_into().expect("three letters"),
@@ -105,10 +100,7 @@ fn as_resp2(value: Value) -> Value {
     let all = |values: Vec<Value>| Value::Array(values.into_iter().map(as_resp2).collect());
     match value {
         Value::Array(values) | Value::Set(values) | Value::Push(values) => all(values),
-        Value::Map(pairs) => all(pairs
-            .into_iter()
-            .flat_map(|(key, value)| [key, value])
-            .collect()),
+        Value::Map(pairs) => all(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
         Value::Boolean(value) => Value::Integer(i64::from(value)),
         Value::Verbatim { text, .. } => Value::Bulk(text),
         Value::BigNumber(digits) => Value::Bulk(digits.into_bytes()),
