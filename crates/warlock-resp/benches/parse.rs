@@ -2,12 +2,16 @@
 
 use std::hint::black_box;
 
-use divan::Bencher;
 use divan::counter::BytesCount;
+use divan::{AllocProfiler, Bencher};
 use warlock_resp::{
     Progress, Protocol, ReplyLimits, ReplyParser, ReplyWriter, RequestLimits, RequestParser,
     RequestSpans, encode_request,
 };
+
+/// Counts allocations: a warm request must show none.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
