@@ -138,8 +138,10 @@ impl Client {
             Ok(Ok(link)) => link,
             Ok(Err(error)) => return all(commands, &error),
             Err(_) => {
-                let reason = "no connection before the deadline".to_owned();
-                return all(commands, &Error::Refused(reason));
+                let address = self.shared.options.addresses.join(", ");
+                let reason = "no answer before the deadline".to_owned();
+                let failures = vec![ConnectFailure { address, reason }];
+                return all(commands, &Error::Connect { failures });
             }
         };
         let results = link.exchange(commands, deadline).await;

@@ -8,12 +8,7 @@ use std::process::Command;
 use super::{Findings, required, root};
 
 /// Crates that obey a law: pure, deterministic, and blind to the world around them.
-const LAW_CRATES: &[&str] = &[
-    "warlock-paxos",
-    "warlock-resp",
-    "warlock-store",
-    "warlock-wal",
-];
+const LAW_CRATES: &[&str] = &["warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"];
 
 /// Law crates that do without an operating system altogether.
 const NO_STD_CRATES: &[&str] = &["warlock-paxos", "warlock-resp"];
@@ -44,22 +39,8 @@ const CRATES_MAX: usize = 9;
 /// Direct dependencies that each crate may have. To add one, add it here with the change that
 /// needs it, and say in the description of the change why no present library does the job.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
-    (
-        "warlock-admin",
-        &[
-            "clap",
-            "comfy-table",
-            "serde",
-            "serde_json",
-            "tokio",
-            "warlock-client",
-            "warlock-resp",
-        ],
-    ),
-    (
-        "warlock-client",
-        &["bytes", "getrandom", "rustix", "tokio", "warlock-resp"],
-    ),
+    ("warlock-admin", &["clap", "comfy-table", "serde", "serde_json", "tokio", "warlock-client"]),
+    ("warlock-client", &["bytes", "getrandom", "rustix", "tokio", "warlock-resp"]),
     ("warlock-paxos", &["bytes", "wincode"]),
     ("warlock-resp", &["bytes"]),
     (
@@ -87,52 +68,24 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "warlock-wal",
         ],
     ),
-    (
-        "warlock-sim",
-        &[
-            "warlock-paxos",
-            "warlock-resp",
-            "warlock-store",
-            "warlock-wal",
-        ],
-    ),
+    ("warlock-sim", &["warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"]),
     (
         "warlock-store",
-        &[
-            "bytes",
-            "hashbrown",
-            "parking_lot",
-            "warlock-resp",
-            "wincode",
-            "xxhash-rust",
-        ],
+        &["bytes", "hashbrown", "parking_lot", "warlock-resp", "wincode", "xxhash-rust"],
     ),
-    (
-        "warlock-wal",
-        &["bytes", "crc32c", "rustix", "warlock-paxos"],
-    ),
+    ("warlock-wal", &["bytes", "crc32c", "rustix", "warlock-paxos"]),
 ];
 
 /// What an artefact must not reach through others either: (crate, forbidden, because).
 const UNREACHABLE: &[(&str, &[&str], &str)] = &[
     (
         "warlock-client",
-        &[
-            "warlock-paxos",
-            "warlock-server",
-            "warlock-store",
-            "warlock-wal",
-        ],
+        &["warlock-paxos", "warlock-server", "warlock-store", "warlock-wal"],
         "a client knows the public protocol and nothing else",
     ),
     (
         "warlock-admin",
-        &[
-            "warlock-paxos",
-            "warlock-server",
-            "warlock-store",
-            "warlock-wal",
-        ],
+        &["warlock-paxos", "warlock-server", "warlock-store", "warlock-wal"],
         "everything an operator can do is public protocol",
     ),
 ];
@@ -163,10 +116,7 @@ fn crates_depend_only_on_what_is_listed() {
             }
         }
         for wildcard in &package.wildcards {
-            findings.add(
-                &place,
-                format!("{wildcard} = \"*\": take it from the workspace"),
-            );
+            findings.add(&place, format!("{wildcard} = \"*\": take it from the workspace"));
         }
     }
     findings.assert_none();
@@ -219,23 +169,11 @@ fn law_crates_have_the_stricter_lints() {
     let general = required("clippy.toml");
     let strict = required("crates/warlock-paxos/clippy.toml");
     for line in general.lines().filter(|line| !strict.contains(*line)) {
-        findings.add(
-            "crates/warlock-paxos/clippy.toml",
-            format!("repeat `{line}`"),
-        );
+        findings.add("crates/warlock-paxos/clippy.toml", format!("repeat `{line}`"));
     }
-    let bans = [
-        "Instant::now",
-        "SystemTime::now",
-        "thread::spawn",
-        "HashMap",
-        "RandomState",
-    ];
+    let bans = ["Instant::now", "SystemTime::now", "thread::spawn", "HashMap", "RandomState"];
     for ban in bans.iter().filter(|ban| !strict.contains(**ban)) {
-        findings.add(
-            "crates/warlock-paxos/clippy.toml",
-            format!("forbid {ban} again"),
-        );
+        findings.add("crates/warlock-paxos/clippy.toml", format!("forbid {ban} again"));
     }
     for name in LAW_CRATES {
         let path = format!("crates/{name}/clippy.toml");
@@ -265,24 +203,15 @@ fn every_member_takes_the_lints_of_the_workspace() {
 fn every_crate_is_on_the_map() {
     let mut findings = Findings::default();
     let map = required("ARCHITECTURE.md");
-    let crates: Vec<Package> = packages()
-        .into_iter()
-        .filter(Package::is_in_crates)
-        .collect();
+    let crates: Vec<Package> = packages().into_iter().filter(Package::is_in_crates).collect();
     for package in &crates {
         let cell = format!("| `{}` |", package.name);
         if !map.lines().any(|line| line.starts_with(&cell)) {
-            findings.add(
-                "ARCHITECTURE.md",
-                format!("add a row `{cell}` to the table of crates"),
-            );
+            findings.add("ARCHITECTURE.md", format!("add a row `{cell}` to the table of crates"));
         }
     }
     if crates.len() > CRATES_MAX {
-        findings.add(
-            "crates/",
-            format!("{} crates: make it a module", crates.len()),
-        );
+        findings.add("crates/", format!("{} crates: make it a module", crates.len()));
     }
     findings.assert_none();
 }
@@ -292,16 +221,10 @@ fn every_directory_of_crates_is_a_member() {
     let mut findings = Findings::default();
     let members: BTreeSet<String> = packages().into_iter().map(|package| package.name).collect();
     for entry in fs::read_dir(root().join("crates")).expect("crates/ can be read") {
-        let name = entry
-            .expect("an entry can be read")
-            .file_name()
-            .into_string();
+        let name = entry.expect("an entry can be read").file_name().into_string();
         let name = name.expect("crate names are UTF-8");
         if !members.contains(&name) {
-            findings.add(
-                format!("crates/{name}"),
-                "add it to the workspace, or delete it",
-            );
+            findings.add(format!("crates/{name}"), "add it to the workspace, or delete it");
         }
     }
     findings.assert_none();
@@ -317,21 +240,15 @@ impl Package {
 fn packages() -> Vec<Package> {
     let text = cargo(&["metadata", "--no-deps", "--format-version=1", "--offline"]);
     let metadata: serde_json::Value = serde_json::from_str(&text).expect("metadata is JSON");
-    let packages = metadata["packages"]
-        .as_array()
-        .expect("metadata lists packages");
+    let packages = metadata["packages"].as_array().expect("metadata lists packages");
     packages.iter().map(package).collect()
 }
 
 fn package(value: &serde_json::Value) -> Package {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let dependencies = value["dependencies"]
-        .as_array()
-        .expect("a package has dependencies");
+    let dependencies = value["dependencies"].as_array().expect("a package has dependencies");
     let shipped = dependencies.iter().filter(|it| it["kind"] != "dev");
-    let wild = dependencies
-        .iter()
-        .filter(|it| it["req"] == "*" && it["path"].is_null());
+    let wild = dependencies.iter().filter(|it| it["req"] == "*" && it["path"].is_null());
     Package {
         name: text(&value["name"]),
         dependencies: shipped.map(|it| text(&it["name"])).collect(),
@@ -344,21 +261,9 @@ fn package(value: &serde_json::Value) -> Package {
 fn reachable(name: &str) -> BTreeSet<String> {
     let edges = "--edges=normal,no-proc-macro";
     let format = "--format={p}";
-    let arguments = [
-        "tree",
-        "--package",
-        name,
-        edges,
-        "--prefix=none",
-        format,
-        "--offline",
-    ];
+    let arguments = ["tree", "--package", name, edges, "--prefix=none", format, "--offline"];
     let lines = cargo(&arguments);
-    lines
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .map(str::to_owned)
-        .collect()
+    lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 fn cargo(arguments: &[&str]) -> String {
@@ -369,10 +274,6 @@ fn cargo(arguments: &[&str]) -> String {
         .output()
         .expect("cargo can be started");
     let problem = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "cargo {}: {problem}",
-        arguments.join(" ")
-    );
+    assert!(output.status.success(), "cargo {}: {problem}", arguments.join(" "));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }

@@ -1,0 +1,120 @@
+//! The cluster as a node describes it, and as people see it.
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color};
+use serde::{Deserialize, Serialize};
+
+use crate::output::Output;
+
+/// Answer to `WARLOCK STATUS`. What newer nodes add to it is left out, so that the object this
+/// program prints is the same for all of them.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Status {
+    cluster: String,
+    view: u64,
+    master: Option<u64>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// One member.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    addr: String,
+    peer: String,
+    role: String,
+    state: String,
+    applied: u64,
+    lag: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease_ms_left: Option<u64>,
+    pub(crate) version: String,
+}
+
+/// The members as one object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Members {
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Status {
+    /// Prints a line about the cluster and a table of its nodes.
+    pub(crate) fn print(&self, output: &Output) {
+        let master = match self.master {
+            Some(id) => format!("master n{id}"),
+            None => "no master: too few nodes of the cluster reach each other".to_owned(),
+        };
+        let line = format!("cluster {}, view v{}, {master}\n\n", self.cluster, self.view);
+        output.print(line.as_bytes());
+        let mut table = output.table(&[
+            "NODE",
+            "ROLE",
+            "STATE",
+            "ADDRESS",
+            "APPLIED",
+            "BEHIND MASTER",
+            "LEASE LEFT",
+            "VERSION",
+        ]);
+        for node in &self.nodes {
+            let lease = node.lease_ms_left.map_or("-".to_owned(), |left| format!("{left} ms"));
+            let behind = if self.master.is_some() { slots(node.lag) } else { "?".to_owned() };
+            table.add_row([
+                Cell::new(format!("n{}", node.id)),
+                node.role_cell(),
+                node.state_cell(),
+                Cell::new(known(&node.addr)),
+                Cell::new(format!("s{}", node.applied)).set_alignment(CellAlignment::Right),
+                Cell::new(behind).set_alignment(CellAlignment::Right),
+                Cell::new(lease).set_alignment(CellAlignment::Right),
+                Cell::new(known(&node.version)),
+            ]);
+        }
+        output.print_table(&table);
+    }
+}
+
+impl Members {
+    /// Prints a table of who belongs to the cluster.
+    pub(crate) fn print(&self, output: &Output) {
+        let mut table = output.table(&["NODE", "ROLE", "STATE", "ADDRESS", "PEER ADDRESS"]);
+        for node in &self.nodes {
+            table.add_row([
+                Cell::new(format!("n{}", node.id)),
+                node.role_cell(),
+                node.state_cell(),
+                Cell::new(known(&node.addr)),
+                Cell::new(known(&node.peer)),
+            ]);
+        }
+        output.print_table(&table);
+    }
+}
+
+impl Node {
+    fn role_cell(&self) -> Cell {
+        let cell = Cell::new(&self.role);
+        if self.role == "master" { cell.add_attribute(Attribute::Bold) } else { cell }
+    }
+
+    fn state_cell(&self) -> Cell {
+        let cell = Cell::new(&self.state);
+        match self.state.as_str() {
+            "up" => cell.fg(Color::Green),
+            "down" => cell.fg(Color::Red),
+            _ => cell.fg(Color::Yellow),
+        }
+    }
+}
+
+/// A count of slots with its unit.
+fn slots(count: u64) -> String {
+    match count {
+        1 => "1 slot".to_owned(),
+        _ => format!("{count} slots"),
+    }
+}
+
+/// What a node does not know yet is empty in its answer.
+fn known(text: &str) -> &str {
+    if text.is_empty() { "?" } else { text }
+}
