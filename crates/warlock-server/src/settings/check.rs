@@ -54,10 +54,7 @@ fn membership(values: &Values, problems: &mut Vec<Problem>) {
         let known: Vec<String> = members.keys().map(|id| id.number().to_string()).collect();
         problems.push(values.problem(
             "node_id",
-            format!(
-                "is not in cluster.initial_members, which has {}",
-                known.join(", ")
-            ),
+            format!("is not in cluster.initial_members, which has {}", known.join(", ")),
         ));
         return;
     };
@@ -104,15 +101,13 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
     }
     if settings.durability != Durability::Fsync {
         doubts.push(format!(
-            "durability.mode = \"{}\": a node that loses power has lost its disk, and a cluster that \
-             loses power has lost acknowledged writes",
+            "durability.mode = \"{}\": a node that loses power has lost its disk, and a cluster \
+             that loses power has lost acknowledged writes",
             settings.durability
         ));
     }
     let elsewhere = members.iter().any(|(node, address)| {
-        let loopback = address
-            .parse::<SocketAddr>()
-            .is_ok_and(|parsed| parsed.ip().is_loopback())
+        let loopback = address.parse::<SocketAddr>().is_ok_and(|parsed| parsed.ip().is_loopback())
             || address.starts_with("localhost:");
         *node != settings.node_id && !loopback
     });

@@ -90,17 +90,13 @@ impl Key {
     /// The section; empty for keys outside of sections.
     #[must_use]
     pub fn section(&self) -> &'static str {
-        self.path
-            .rsplit_once('.')
-            .map_or("", |(section, _)| section)
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
     }
 
     /// The name within the section.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.path
-            .rsplit_once('.')
-            .map_or(self.path, |(_, name)| name)
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
     }
 
     /// The explanation with allowed words and the default, for `--help`.
@@ -122,8 +118,8 @@ pub fn sample() -> String {
     let mut text = String::from(
         "# Settings of one warlockd. Every key is shown with its default; node_id and\n\
          # cluster.initial_members have none and show an example.\n\
-         # A flag (--client.listen VALUE) beats an environment variable (WARLOCK_CLIENT_LISTEN), and\n\
-         # that beats this file. `warlockd check-config FILE` explains what is wrong with a file.\n\n",
+         # A flag (--client.listen VALUE) beats a variable (WARLOCK_CLIENT_LISTEN), and that beats\n\
+         # this file. `warlockd check-config FILE` explains what is wrong with a file.\n\n",
     );
     let mut section = "";
     for key in DEFAULTS {
@@ -162,7 +158,7 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "cluster.initial_members",
-        comment: "Every node with its address for peers; the same on all nodes. Use 3, 5 or 7 nodes.",
+        comment: "Every node with its address for peers, the same on all nodes. Use 3, 5 or 7.",
         kind: Kind::Members,
         standard: Standard::Required(MEMBERS_EXAMPLE),
     },
@@ -234,7 +230,7 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "consensus.lease_ms",
-        comment: "Length of the master lease; the same on all nodes. A failover takes about this long.",
+        comment: "Length of the master lease, the same on all nodes; about the time of a failover.",
         kind: Kind::Number(50, 60_000),
         standard: Standard::Default("500"),
     },

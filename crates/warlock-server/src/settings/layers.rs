@@ -81,12 +81,8 @@ impl Reading {
             if let Standard::Default(toml) = key.standard {
                 let value = DeValue::parse(toml).expect("defaults are TOML");
                 let problem =
-                    self.values
-                        .put(key, &Given::from_toml(value.get_ref()), Place::Default);
-                assert!(
-                    problem.is_none(),
-                    "a default breaks its own rule: {problem:?}"
-                );
+                    self.values.put(key, &Given::from_toml(value.get_ref()), Place::Default);
+                assert!(problem.is_none(), "a default breaks its own rule: {problem:?}");
             }
         }
     }
@@ -98,8 +94,7 @@ impl Reading {
             Err(error) => {
                 let place = file.place(error.span().map_or(0, |span| span.start));
                 let complaint = error.message().replace('\n', ", ");
-                self.problems
-                    .push(Problem::new(place, "not TOML".into(), complaint));
+                self.problems.push(Problem::new(place, "not TOML".into(), complaint));
                 self.unparsed = true;
             }
         }
@@ -136,8 +131,7 @@ impl Reading {
             }
             let place = Place::Environment(variable.clone());
             if let Some((_, key)) = names.iter().find(|(name, _)| name == variable) {
-                self.problems
-                    .extend(self.values.put(key, &Given::Word(value.clone()), place));
+                self.problems.extend(self.values.put(key, &Given::Word(value.clone()), place));
                 continue;
             }
             // Orchestrators set variables after the names of services, for example
@@ -145,8 +139,7 @@ impl Reading {
             let hint = suggestion(variable, names.iter().map(|(name, _)| name.as_str()));
             if !hint.is_empty() {
                 let complaint = format!("no setting has this variable{hint}");
-                self.problems
-                    .push(Problem::new(place, format!("value {value:?}"), complaint));
+                self.problems.push(Problem::new(place, format!("value {value:?}"), complaint));
             }
         }
     }
@@ -156,8 +149,7 @@ impl Reading {
             let place = Place::Flag(path.clone());
             match keys().iter().find(|key| key.path == path) {
                 Some(key) => {
-                    self.problems
-                        .extend(self.values.put(key, &Given::Word(value.clone()), place));
+                    self.problems.extend(self.values.put(key, &Given::Word(value.clone()), place));
                 }
                 None => self.problems.push(unknown(place, path)),
             }
@@ -172,10 +164,7 @@ impl Reading {
             };
             let start = format!("{} = ", key.path);
             if self.values.has(key.path)
-                || self
-                    .problems
-                    .iter()
-                    .any(|problem| problem.subject.starts_with(&start))
+                || self.problems.iter().any(|problem| problem.subject.starts_with(&start))
             {
                 continue;
             }
@@ -209,11 +198,7 @@ impl File<'_> {
 }
 
 fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{section}.{name}")
-    }
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
 fn is_section(path: &str) -> bool {
@@ -222,17 +207,11 @@ fn is_section(path: &str) -> bool {
 
 fn unknown(place: Place, path: &str) -> Problem {
     let name = path.rsplit_once('.').map_or(path, |(_, name)| name);
-    let sections = keys()
-        .iter()
-        .map(Key::section)
-        .filter(|section| !section.is_empty());
+    let sections = keys().iter().map(Key::section).filter(|section| !section.is_empty());
     let mut hint = suggestion(path, keys().iter().map(|key| key.path).chain(sections));
     if hint.is_empty() {
-        let elsewhere: Vec<&str> = keys()
-            .iter()
-            .filter(|key| key.name() == name)
-            .map(|key| key.path)
-            .collect();
+        let elsewhere: Vec<&str> =
+            keys().iter().filter(|key| key.name() == name).map(|key| key.path).collect();
         if !elsewhere.is_empty() {
             hint = format!("; did you mean {}?", elsewhere.join(" or "));
         }

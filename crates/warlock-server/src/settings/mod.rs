@@ -211,9 +211,7 @@ impl Settings {
                     own.unwrap_or_else(|| peer_listen.to_string()),
                 ),
             },
-            http: HttpSettings {
-                listen: values.socket("http.listen"),
-            },
+            http: HttpSettings { listen: values.socket("http.listen") },
             consensus: ConsensusSettings {
                 lease: Span::from_millis(values.number("consensus.lease_ms")),
                 heartbeat: Span::from_millis(values.number("consensus.heartbeat_ms")),
@@ -253,11 +251,7 @@ impl Settings {
 }
 
 fn given_or(given: &str, otherwise: String) -> String {
-    if given.is_empty() {
-        otherwise
-    } else {
-        given.to_owned()
-    }
+    if given.is_empty() { otherwise } else { given.to_owned() }
 }
 
 /// Zero asks for as many workers as pay off: the core and the WAL need a processor too.

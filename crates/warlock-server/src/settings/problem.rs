@@ -40,11 +40,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(place: Place, subject: String, complaint: String) -> Self {
-        Self {
-            place: Some(place),
-            subject,
-            complaint,
-        }
+        Self { place: Some(place), subject, complaint }
     }
 }
 
@@ -82,7 +78,5 @@ pub(super) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
-        .map_or_else(String::new, |(_, candidate)| {
-            format!("; did you mean {candidate:?}?")
-        })
+        .map_or_else(String::new, |(_, candidate)| format!("; did you mean {candidate:?}?"))
 }

@@ -11,17 +11,11 @@ data_dir = "data"
 "#;
 
 fn layers(text: &str) -> Layers {
-    Layers {
-        file: Some((PathBuf::from("w.toml"), text.to_owned())),
-        ..Layers::default()
-    }
+    Layers { file: Some((PathBuf::from("w.toml"), text.to_owned())), ..Layers::default() }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The messages for `text` after the good lines.
@@ -48,11 +42,7 @@ fn sample_file_shows_the_defaults() {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, sample()).unwrap();
     }
-    assert_eq!(
-        std::fs::read_to_string(path).unwrap(),
-        sample(),
-        "run once with UPDATE=1"
-    );
+    assert_eq!(std::fs::read_to_string(path).unwrap(), sample(), "run once with UPDATE=1");
 }
 
 #[test]
@@ -61,10 +51,7 @@ fn sample_file_is_accepted_and_means_the_defaults() {
     let required = Layers {
         flags: pairs(&[
             ("node_id", "1"),
-            (
-                "cluster.initial_members",
-                "1=127.0.0.1:7379, 2=127.0.0.1:7380,3=127.0.0.1:7381",
-            ),
+            ("cluster.initial_members", "1=127.0.0.1:7379, 2=127.0.0.1:7380,3=127.0.0.1:7381"),
         ]),
         ..Layers::default()
     };
@@ -95,16 +82,9 @@ fn every_key_can_be_given_in_every_layer() {
     for key in keys() {
         let (keys::Standard::Default(toml) | keys::Standard::Required(toml)) = key.standard;
         let is_members = matches!(key.kind, keys::Kind::Members);
-        let word = if is_members {
-            "1=a:1"
-        } else {
-            toml.trim_matches('"')
-        }
-        .to_owned();
-        let required = pairs(&[
-            ("WARLOCK_NODE_ID", "1"),
-            ("WARLOCK_CLUSTER_INITIAL_MEMBERS", "1=a:1"),
-        ]);
+        let word = if is_members { "1=a:1" } else { toml.trim_matches('"') }.to_owned();
+        let required =
+            pairs(&[("WARLOCK_NODE_ID", "1"), ("WARLOCK_CLUSTER_INITIAL_MEMBERS", "1=a:1")]);
         let by_flag = Layers {
             environment: required.clone(),
             flags: pairs(&[(key.flag(), &word)]),
@@ -112,16 +92,8 @@ fn every_key_can_be_given_in_every_layer() {
         };
         let mut environment = required;
         environment.push((key.variable(), word));
-        let by_environment = Layers {
-            environment,
-            ..Layers::default()
-        };
-        assert_eq!(
-            by_flag.settings().unwrap(),
-            by_environment.settings().unwrap(),
-            "{}",
-            key.path
-        );
+        let by_environment = Layers { environment, ..Layers::default() };
+        assert_eq!(by_flag.settings().unwrap(), by_environment.settings().unwrap(), "{}", key.path);
     }
 }
 
@@ -210,10 +182,7 @@ fn unknown_names_come_with_a_guess() {
         "w.toml:1: log = \"debug\": is a section: write [log] and its keys below"
     );
     let mut layers = layers(GOOD);
-    layers.environment = pairs(&[
-        ("WARLOCK_LOG_LEVLE", "debug"),
-        ("WARLOCK_SERVICE_HOST", "x"),
-    ]);
+    layers.environment = pairs(&[("WARLOCK_LOG_LEVLE", "debug"), ("WARLOCK_SERVICE_HOST", "x")]);
     assert_eq!(
         layers.settings().unwrap_err().to_string(),
         "environment WARLOCK_LOG_LEVLE: value \"debug\": no setting has this variable; did you \
@@ -230,10 +199,7 @@ fn missing_keys_are_taught() {
         "node_id: missing: Names this node in its cluster, 1 to 65535. Never give a number away \
          twice. Give it in the file (like 1), as --node_id or as WARLOCK_NODE_ID."
     );
-    assert!(
-        all[1].starts_with("cluster.initial_members: missing: "),
-        "{all:?}"
-    );
+    assert!(all[1].starts_with("cluster.initial_members: missing: "), "{all:?}");
 }
 
 #[test]
@@ -246,11 +212,8 @@ fn text_that_is_not_toml_is_located() {
 
 #[test]
 fn members_are_checked_one_by_one() {
-    let of = |members: &str| {
-        complaint(&format!(
-            "node_id = 1\n[cluster.initial_members]\n{members}"
-        ))
-    };
+    let of =
+        |members: &str| complaint(&format!("node_id = 1\n[cluster.initial_members]\n{members}"));
     assert!(of("1 = \"a\"").contains("member 1 has the address \"a\": must be \"host:port\""));
     assert!(of("1 = \"a:0\"").contains("port 1 to 65535"));
     assert!(of("1 = \"a:70000\"").contains("port 1 to 65535"));
@@ -260,11 +223,8 @@ fn members_are_checked_one_by_one() {
     assert!(of("one = \"a:1\"").contains("member \"one\" is not a node id"));
     assert!(of("").contains("has 0 members"));
     assert!(of("1 = \"[::1]:7000\"\n2 = \"[::1]:7000\"").contains("n1 and n2 have the same"));
-    let many = |count: u16| {
-        (1..=count)
-            .map(|id| format!("{id} = \"a:{id}\"\n"))
-            .collect::<String>()
-    };
+    let many =
+        |count: u16| (1..=count).map(|id| format!("{id} = \"a:{id}\"\n")).collect::<String>();
     assert!(of(&many(8)).contains("has 8 members: must be 1 to 7"));
     let seven = format!("node_id = 1\n[cluster.initial_members]\n{}", many(7));
     assert_eq!(complaints(&seven), Vec::<String>::new());
@@ -295,13 +255,8 @@ fn values_that_do_not_fit_together_are_refused() {
         "w.toml:11: peer.advertise = \"three:7379\": cluster.initial_members says \"two:7379\" \
          for this node: make them the same"
     );
-    let text = complaint(&with(
-        "[wal]\nsegment_bytes = 10485760\nsnapshot_after_bytes = 10485759",
-    ));
-    assert!(
-        text.contains("must be at least wal.segment_bytes = 10485760"),
-        "{text}"
-    );
+    let text = complaint(&with("[wal]\nsegment_bytes = 10485760\nsnapshot_after_bytes = 10485759"));
+    assert!(text.contains("must be at least wal.segment_bytes = 10485760"), "{text}");
 }
 
 #[test]
@@ -313,11 +268,7 @@ fn all_problems_are_reported_at_once() {
 #[test]
 fn doubtful_settings_are_accepted_with_a_word_of_warning() {
     let doubts = |text: &str| layers(text).settings().unwrap().doubts().join("\n");
-    assert!(
-        doubts(GOOD).contains("peer.listen = 127.0.0.1:7379"),
-        "{}",
-        doubts(GOOD)
-    );
+    assert!(doubts(GOOD).contains("peer.listen = 127.0.0.1:7379"), "{}", doubts(GOOD));
     let single = "node_id = 1\ncluster.initial_members.1 = \"a:1\"\ndurability.mode = \"memory\"";
     assert!(doubts(single).contains("one node survives no failure"));
     assert!(doubts(single).contains("durability.mode = \"memory\""));
@@ -329,12 +280,7 @@ fn doubtful_settings_are_accepted_with_a_word_of_warning() {
 
 #[test]
 fn unreadable_file_is_named() {
-    let missing = Layers::default()
-        .read_file(std::path::Path::new("no/such.toml"))
-        .unwrap_err();
+    let missing = Layers::default().read_file(std::path::Path::new("no/such.toml")).unwrap_err();
     let text = missing.to_string();
-    assert!(
-        text.starts_with("no/such.toml: cannot read the settings file: "),
-        "{text}"
-    );
+    assert!(text.starts_with("no/such.toml: cannot read the settings file: "), "{text}");
 }

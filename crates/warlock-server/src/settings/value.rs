@@ -198,34 +198,19 @@ fn members(given: &Given) -> Result<Value, String> {
     };
     let mut members = BTreeMap::new();
     for (id, address) in &pairs {
-        let node = id
-            .parse()
-            .ok()
-            .filter(|number: &u16| *number != 0)
-            .ok_or_else(|| {
-                format!("member {id:?} is not a node id: must be a whole number from 1 to 65535")
-            })?;
-        let address = address
-            .text()
-            .filter(|text| is_host_and_port(text))
-            .ok_or_else(|| {
-                let shown = address.shown();
-                format!(
-                    "member {node} has the address {shown}: must be \"host:port\", port 1 to 65535"
-                )
-            })?;
-        if members
-            .insert(NodeId::new(node), address.to_owned())
-            .is_some()
-        {
+        let node = id.parse().ok().filter(|number: &u16| *number != 0).ok_or_else(|| {
+            format!("member {id:?} is not a node id: must be a whole number from 1 to 65535")
+        })?;
+        let address = address.text().filter(|text| is_host_and_port(text)).ok_or_else(|| {
+            let shown = address.shown();
+            format!("member {node} has the address {shown}: must be \"host:port\", port 1 to 65535")
+        })?;
+        if members.insert(NodeId::new(node), address.to_owned()).is_some() {
             return Err(format!("member {node} stands there twice"));
         }
     }
     if members.is_empty() || members.len() > MEMBERS_MAX {
-        return Err(format!(
-            "has {} members: must be 1 to {MEMBERS_MAX}",
-            members.len()
-        ));
+        return Err(format!("has {} members: must be 1 to {MEMBERS_MAX}", members.len()));
     }
     Ok(Value::Members(members))
 }
@@ -247,11 +232,9 @@ impl Values {
                 self.0.insert(key.path, (value, given.shown(), place));
                 None
             }
-            Err(allowed) => Some(Problem::new(
-                place,
-                format!("{} = {}", key.path, given.shown()),
-                allowed,
-            )),
+            Err(allowed) => {
+                Some(Problem::new(place, format!("{} = {}", key.path, given.shown()), allowed))
+            }
         }
     }
 
@@ -261,45 +244,32 @@ impl Values {
 
     /// A problem with the value of `path`, shown with its place.
     pub(super) fn problem(&self, path: &'static str, complaint: String) -> Problem {
-        let (_, shown, place) = self
-            .0
-            .get(path)
-            .expect("only values that exist are compared");
+        let (_, shown, place) = self.0.get(path).expect("only values that exist are compared");
         Problem::new(place.clone(), format!("{path} = {shown}"), complaint)
     }
 
     pub(super) fn text(&self, path: &'static str) -> &str {
-        let Value::Text(text) = self.value(path) else {
-            unexpected(path)
-        };
+        let Value::Text(text) = self.value(path) else { unexpected(path) };
         text
     }
 
     pub(super) fn number(&self, path: &'static str) -> u64 {
-        let Value::Number(number) = self.value(path) else {
-            unexpected(path)
-        };
+        let Value::Number(number) = self.value(path) else { unexpected(path) };
         *number
     }
 
     pub(super) fn per_mille(&self, path: &'static str) -> u64 {
-        let Value::PerMille(thousandths) = self.value(path) else {
-            unexpected(path)
-        };
+        let Value::PerMille(thousandths) = self.value(path) else { unexpected(path) };
         *thousandths
     }
 
     pub(super) fn socket(&self, path: &'static str) -> SocketAddr {
-        let Value::Socket(address) = self.value(path) else {
-            unexpected(path)
-        };
+        let Value::Socket(address) = self.value(path) else { unexpected(path) };
         *address
     }
 
     pub(super) fn members(&self, path: &'static str) -> BTreeMap<NodeId, String> {
-        let Value::Members(members) = self.value(path) else {
-            unexpected(path)
-        };
+        let Value::Members(members) = self.value(path) else { unexpected(path) };
         members.clone()
     }
 
@@ -315,11 +285,7 @@ impl Values {
 
     fn value(&self, path: &'static str) -> &Value {
         debug_assert!(keys().iter().any(|key| key.path == path), "{path} is a key");
-        &self
-            .0
-            .get(path)
-            .expect("every key has a value when settings are made")
-            .0
+        &self.0.get(path).expect("every key has a value when settings are made").0
     }
 }
 

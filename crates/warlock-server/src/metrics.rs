@@ -1,0 +1,227 @@
+//! Counters of this node, as `/metrics` shows them.
+//!
+//! A counter costs its writer one relaxed atomic addition, a histogram one uncontended lock; facts
+//! that live elsewhere (status, store) are read when somebody asks. No label ever holds a key name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use warlock_paxos::NodeId;
+
+/// A gauge of seconds or another fraction.
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+/// Labels of a metric that exists once for each peer.
+type PeerLabels = Vec<(&'static str, String)>;
+
+/// All counters of one node.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Times that this node became master.
+    pub(crate) masterships: Counter,
+    /// Elections that this node started.
+    pub(crate) elections: Counter,
+    /// Batches that this node proposed as master.
+    pub(crate) batches_proposed: Counter,
+    /// Slots decided, as this node learned of them.
+    pub(crate) slots_decided: Counter,
+    /// Commands applied, from all nodes' clients.
+    pub(crate) commands_applied: Counter,
+    /// Proposals that this node sent to the master or gave to its own leader.
+    pub(crate) proposals: Counter,
+    /// Proposals answered with `-UNKNOWN`.
+    pub(crate) proposals_unknown: Counter,
+    /// Reads that needed an answer of the master, because this node holds no lease.
+    pub(crate) reads_confirmed: Counter,
+    /// Snapshots taken or received.
+    pub(crate) snapshots: Counter,
+    /// Duration of the WAL's syncs in seconds; its count is the number of syncs.
+    pub(crate) wal_fsync: Histogram,
+    /// Bytes appended to the WAL.
+    pub(crate) wal_written_bytes: Counter,
+    /// Bytes that the WAL's files hold now.
+    pub(crate) wal_bytes: Gauge,
+    peers: BTreeMap<NodeId, PeerMetrics>,
+}
+
+/// Counters of the connections with one peer.
+#[derive(Clone)]
+pub(crate) struct PeerMetrics {
+    /// One while messages can be sent to the peer, else zero.
+    pub(crate) up: Gauge,
+    /// Latest heartbeat round trip.
+    pub(crate) rtt_seconds: FloatGauge,
+    /// Connections made to the peer.
+    pub(crate) connections: Counter,
+    /// Messages given to the operating system.
+    pub(crate) sent_messages: Counter,
+    /// Bytes given to the operating system, frames included.
+    pub(crate) sent_bytes: Counter,
+    /// Messages received.
+    pub(crate) received_messages: Counter,
+    /// Bytes received, frames included.
+    pub(crate) received_bytes: Counter,
+    /// Messages dropped because the queue was full or no connection stood.
+    pub(crate) dropped_messages: Counter,
+}
+
+impl Metrics {
+    /// Counters for a node with these `peers`, all zero.
+    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>) -> Self {
+        let mut registry = Registry::with_prefix("warlock");
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "Version of this warlockd", Info::new(build));
+        let peers = register_peers(&mut registry, peers);
+        let mut counter = |name: &str, help: &str| {
+            let counter: Counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let masterships = counter("masterships", "Times that this node became master");
+        let elections = counter("elections", "Elections that this node started");
+        let batches_proposed = counter("batches_proposed", "Batches proposed as master");
+        let slots_decided = counter("slots_decided", "Slots learned as decided");
+        let commands_applied = counter("commands_applied", "Commands applied, of all clients");
+        let proposals = counter("proposals", "Proposals of this node's clients");
+        let proposals_unknown = counter("proposals_unknown", "Proposals answered with -UNKNOWN");
+        let reads_confirmed = counter("reads_confirmed", "Reads that the master confirmed");
+        let snapshots = counter("snapshots", "Snapshots taken or received");
+        let wal_written_bytes = counter("wal_written_bytes", "Bytes appended to the WAL");
+        let wal_bytes = Gauge::default();
+        registry.register("wal_bytes", "Bytes that the WAL's files hold", wal_bytes.clone());
+        // From 16 us, a fast disk, to 8 s, one that stalls.
+        let wal_fsync = Histogram::new(exponential_buckets(16e-6, 2.0, 20));
+        let help = "Duration of the WAL's syncs";
+        registry.register_with_unit("wal_fsync", help, Unit::Seconds, wal_fsync.clone());
+        Self {
+            registry,
+            masterships,
+            elections,
+            batches_proposed,
+            slots_decided,
+            commands_applied,
+            proposals,
+            proposals_unknown,
+            reads_confirmed,
+            snapshots,
+            wal_fsync,
+            wal_written_bytes,
+            wal_bytes,
+            peers,
+        }
+    }
+
+    /// Adds facts that are read at each scrape.
+    pub(crate) fn register_collector(&mut self, collector: Box<dyn Collector>) {
+        self.registry.register_collector(collector);
+    }
+
+    /// Counters of the connections with `peer`.
+    ///
+    /// # Panics
+    /// If it is not a member.
+    pub(crate) fn peer(&self, peer: NodeId) -> &PeerMetrics {
+        self.peers.get(&peer).expect("every peer that is asked for is a member")
+    }
+
+    /// Notes how long one sync of the WAL took.
+    pub(crate) fn synced(&self, duration: Duration) {
+        self.wal_fsync.observe(duration.as_secs_f64());
+    }
+
+    /// Everything in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// If a collector fails.
+    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+        let mut out = String::with_capacity(16 * 1024);
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+/// Counters that a test or a tool without an endpoint can throw away.
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+fn register_peers(
+    registry: &mut Registry,
+    peers: impl IntoIterator<Item = NodeId>,
+) -> BTreeMap<NodeId, PeerMetrics> {
+    let up: Family<PeerLabels, Gauge> = Family::default();
+    registry.register("peer_up", "Whether messages can be sent to the peer", up.clone());
+    let rtt: Family<PeerLabels, FloatGauge> = Family::default();
+    let help = "Latest heartbeat round trip";
+    registry.register_with_unit("peer_rtt", help, Unit::Seconds, rtt.clone());
+    let mut family = |name: &str, help: &str| {
+        let family: Family<PeerLabels, Counter> = Family::default();
+        registry.register(name, help, family.clone());
+        family
+    };
+    let connections = family("peer_connections", "Connections made to the peer");
+    let sent_messages = family("peer_sent_messages", "Messages sent to the peer");
+    let sent_bytes = family("peer_sent_bytes", "Bytes sent to the peer");
+    let received_messages = family("peer_received_messages", "Messages received from the peer");
+    let received_bytes = family("peer_received_bytes", "Bytes received from the peer");
+    let dropped_messages = family("peer_dropped_messages", "Messages that were not sent");
+    let of = |peer: NodeId| {
+        let labels = vec![("peer", peer.number().to_string())];
+        PeerMetrics {
+            up: up.get_or_create_owned(&labels),
+            rtt_seconds: rtt.get_or_create_owned(&labels),
+            connections: connections.get_or_create_owned(&labels),
+            sent_messages: sent_messages.get_or_create_owned(&labels),
+            sent_bytes: sent_bytes.get_or_create_owned(&labels),
+            received_messages: received_messages.get_or_create_owned(&labels),
+            received_bytes: received_bytes.get_or_create_owned(&labels),
+            dropped_messages: dropped_messages.get_or_create_owned(&labels),
+        }
+    };
+    peers.into_iter().map(|peer| (peer, of(peer))).collect()
+}
+
+/// A reference that several threads hold.
+pub(crate) type SharedMetrics = Arc<Metrics>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_openmetrics_with_prefix_and_units() {
+        let metrics = Metrics::new([NodeId::new(2), NodeId::new(3)]);
+        metrics.elections.inc();
+        metrics.commands_applied.inc_by(7);
+        metrics.wal_bytes.set(4096);
+        metrics.synced(Duration::from_micros(20));
+        metrics.peer(NodeId::new(2)).rtt_seconds.set(0.25);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "warlock_elections_total 1",
+            "warlock_commands_applied_total 7",
+            "warlock_wal_bytes 4096",
+            "warlock_wal_fsync_seconds_count 1",
+            "warlock_wal_fsync_seconds_bucket{le=\"0.000016\"} 0",
+            "warlock_peer_rtt_seconds{peer=\"2\"} 0.25",
+            "warlock_peer_up{peer=\"3\"} 0",
+            concat!("warlock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "{line} is not in:\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Incoming connections: who is let in, and what they say.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use warlock_paxos::NodeId;
+
+use super::frame::FrameBuffer;
+use super::handshake::{self, Accept, Hello, Reply};
+use super::limits::{HANDSHAKE_TIME_MAX, STRANGERS_MAX};
+use super::retry::LogGate;
+use super::{Context, Link, PeerEvent, tune};
+
+/// After a failed `accept`, usually for want of file descriptors, others get time to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections and serves each in a task of its own.
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    door: Arc<Door>,
+}
+
+/// What the tasks of incoming connections share.
+struct Door {
+    context: Arc<Context>,
+    /// Connections in the handshake, oldest first.
+    strangers: Mutex<BTreeMap<u64, AbortHandle>>,
+    gate: Mutex<LogGate>,
+}
+
+/// A peer after its handshake.
+struct Guest<'a> {
+    node: NodeId,
+    link: &'a Link,
+    /// Number of this connection among the peer's.
+    number: u64,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, context: Arc<Context>) -> Self {
+        let door = Door { context, strangers: Mutex::default(), gate: Mutex::new(LogGate::new()) };
+        Self { listener, door: Arc::new(door) }
+    }
+
+    /// Never returns. Dropping the future ends all incoming connections.
+    pub(super) async fn run(self) {
+        let mut connections = JoinSet::new();
+        let mut next = 0;
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, from)) => {
+                        self.door.admit(&mut connections, next, stream, from);
+                        next += 1;
+                    }
+                    Err(error) => {
+                        self.door.log(&format!("cannot accept: {error}"), None);
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Starts the handshake with a stranger; if there are too many, the oldest has to go.
+    fn admit(
+        self: &Arc<Self>,
+        connections: &mut JoinSet<()>,
+        id: u64,
+        stream: TcpStream,
+        from: SocketAddr,
+    ) {
+        // Locked over both, so that the task cannot leave the list before it is in.
+        let mut strangers = self.strangers.lock();
+        if strangers.len() >= STRANGERS_MAX
+            && let Some((_, oldest)) = strangers.pop_first()
+        {
+            oldest.abort();
+        }
+        let task = connections.spawn(Arc::clone(self).serve(id, stream, from));
+        strangers.insert(id, task);
+    }
+
+    async fn serve(self: Arc<Self>, id: u64, mut stream: TcpStream, from: SocketAddr) {
+        let greeting = timeout(HANDSHAKE_TIME_MAX, self.greet(&mut stream)).await;
+        self.strangers.lock().remove(&id);
+        let late = |_| Err(format!("no handshake within {HANDSHAKE_TIME_MAX:?}"));
+        match greeting.unwrap_or_else(late) {
+            Ok(guest) => {
+                let peer = guest.node;
+                tracing::info!(%peer, %from, "the peer connected");
+                let reason = self.listen_to(&guest, &mut stream).await;
+                tracing::info!(%peer, %reason, "connection from the peer ended");
+            }
+            Err(reason) => self.log(&reason, Some(from)),
+        }
+    }
+
+    /// The handshake; an error is the reason for the log.
+    async fn greet(&self, stream: &mut TcpStream) -> Result<Guest<'_>, String> {
+        tune(stream).map_err(|error| error.to_string())?;
+        let body = handshake::read_body(stream).await.map_err(|error| error.to_string())?;
+        let hello = Hello::decode(&body).ok_or("malformed handshake")?;
+        let node = hello.identity.node;
+        let (version, link) = match self.judge(&hello) {
+            Ok(judged) => judged,
+            Err(reason) => {
+                // The reason is what matters; whether it arrives is up to the peer.
+                let _ = handshake::write(stream, &Reply::Refuse(reason.clone()).encode()).await;
+                return Err(format!("refused {node}: {reason}"));
+            }
+        };
+        // From here on the peer's older connection delivers nothing: its bytes are never mixed
+        // with those that follow the acceptance.
+        let mut number = 0;
+        link.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
+        let local = &self.context.local;
+        let accept = Reply::Accept(Accept {
+            version,
+            incarnation: local.incarnation,
+            software: local.version.clone(),
+            client_address: local.client_address.clone(),
+        });
+        handshake::write(stream, &accept.encode()).await.map_err(|error| error.to_string())?;
+        link.outbox.peer_was_seen();
+        Ok(Guest { node, link, number })
+    }
+
+    fn judge(&self, hello: &Hello) -> Result<(u16, &Link), String> {
+        let local = &self.context.local;
+        let version = hello.judge(local)?;
+        let node = hello.identity.node;
+        let Some(link) = self.context.links.get(&node) else {
+            return Err(format!("unknown member: {node} is not a peer of {}", local.node));
+        };
+        (self.context.check)(node, hello.identity.incarnation)?;
+        Ok((version, link))
+    }
+
+    /// Delivers what the guest says until the connection ends; says why it did.
+    async fn listen_to(&self, guest: &Guest<'_>, stream: &mut TcpStream) -> String {
+        let Guest { node, link, number } = guest;
+        let mut newest = link.newest.subscribe();
+        let mut buffer = FrameBuffer::new();
+        loop {
+            let read = tokio::select! {
+                read = stream.read_buf(buffer.space()) => read,
+                () = replaced(&mut newest, *number) => {
+                    return "replaced by a newer connection".to_owned();
+                }
+            };
+            match read {
+                Ok(0) if buffer.is_empty() => return "closed by the peer".to_owned(),
+                Ok(0) => return "closed by the peer within a frame".to_owned(),
+                Ok(count) => {
+                    link.metrics.received_bytes.inc_by(count.try_into().unwrap_or(u64::MAX));
+                }
+                Err(error) => return error.to_string(),
+            }
+            let messages = match buffer.decode() {
+                Ok(messages) => messages,
+                Err(error) => return error.to_string(),
+            };
+            if messages.is_empty() || *newest.borrow() != *number {
+                continue;
+            }
+            let count = messages.len().try_into().unwrap_or(u64::MAX);
+            link.metrics.received_messages.inc_by(count);
+            if self.context.inbox.send(PeerEvent::Messages { from: *node, messages }).is_err() {
+                return "the node is stopping".to_owned();
+            }
+        }
+    }
+
+    fn log(&self, reason: &str, from: Option<SocketAddr>) {
+        if self.gate.lock().lets_through(reason) {
+            match from {
+                Some(from) => tracing::warn!(%from, %reason, "peer connection closed"),
+                None => tracing::warn!(%reason, "peer port"),
+            }
+        }
+    }
+}
+
+/// Ends when the peer has a newer connection than `number`.
+async fn replaced(newest: &mut watch::Receiver<u64>, number: u64) {
+    if newest.wait_for(|newest| *newest != number).await.is_err() {
+        // The sender lives as long as the context, which this task holds.
+        std::future::pending::<()>().await;
+    }
+}

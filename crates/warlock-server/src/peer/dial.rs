@@ -1,0 +1,167 @@
+//! The outgoing connection to one peer: dial, introduce, write, and again.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::{sleep, timeout};
+use warlock_paxos::NodeId;
+
+use super::handshake::{self, Accept, Hello, Reply};
+use super::limits::{
+    HANDSHAKE_TIME_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
+};
+use super::retry::{LogGate, Retry};
+use super::{Context, Link, PeerEvent, tune};
+
+/// Keeps a connection to one peer.
+pub(super) struct Dialler {
+    peer: NodeId,
+    context: Arc<Context>,
+    retry: Retry,
+    gate: LogGate,
+}
+
+impl Dialler {
+    pub(super) fn new(peer: NodeId, context: Arc<Context>) -> Self {
+        Self { peer, context, retry: Retry::new(), gate: LogGate::new() }
+    }
+
+    /// Never returns, unless nobody takes events any more.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.connect().await {
+                Ok((stream, accept)) => {
+                    self.retry.reset();
+                    self.gate.reset();
+                    if !self.serve(stream, accept).await {
+                        return;
+                    }
+                }
+                Err(reason) => {
+                    if self.gate.lets_through(&reason) {
+                        let peer = self.peer;
+                        let address = &self.link().address;
+                        tracing::warn!(%peer, %address, %reason, "no connection to the peer");
+                    }
+                }
+            }
+            let wait = self.retry.next_wait();
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.link().outbox.peer_seen() => {}
+            }
+        }
+    }
+
+    /// Uses a connection until it breaks. Says whether the node still wants events.
+    async fn serve(&self, mut stream: TcpStream, accept: Accept) -> bool {
+        let (peer, link) = (self.peer, self.link());
+        let address = &link.address;
+        tracing::info!(%peer, %address, version = %accept.software, "connected to the peer");
+        link.outbox.open();
+        let up = PeerEvent::Up {
+            node: peer,
+            incarnation: accept.incarnation,
+            version: accept.software,
+            client_addr: accept.client_address,
+        };
+        let wanted = self.context.inbox.send(up).is_ok();
+        let reason = pump(&mut stream, link).await;
+        link.outbox.close();
+        tracing::info!(%peer, %reason, "connection to the peer ended");
+        wanted && self.context.inbox.send(PeerEvent::Down { node: peer }).is_ok()
+    }
+
+    async fn connect(&self) -> Result<(TcpStream, Accept), String> {
+        timeout(HANDSHAKE_TIME_MAX, self.introduce())
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {HANDSHAKE_TIME_MAX:?}")))
+    }
+
+    async fn introduce(&self) -> Result<(TcpStream, Accept), String> {
+        let address = self.link().address.as_str();
+        let unreachable = |error: io::Error| format!("cannot connect: {error}");
+        let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        tune(&stream).map_err(unreachable)?;
+        let hello = Hello::new(&self.context.local, self.peer).encode();
+        handshake::write(&mut stream, &hello).await.map_err(|error| error.to_string())?;
+        let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
+        match Reply::decode(&body) {
+            Some(Reply::Accept(accept)) => {
+                if !(VERSION_MIN..=VERSION_MAX).contains(&accept.version) {
+                    return Err(format!("the peer chose the unknown version {}", accept.version));
+                }
+                (self.context.check)(self.peer, accept.incarnation)?;
+                Ok((stream, accept))
+            }
+            Some(Reply::Refuse(reason)) => Err(format!("the peer refuses: {reason}")),
+            None => Err("malformed answer to the handshake".to_owned()),
+        }
+    }
+
+    fn link(&self) -> &Link {
+        self.context.links.get(&self.peer).expect("a dialler's peer is linked")
+    }
+}
+
+/// Writes what is queued, each time all of it, until the connection breaks; says why it did.
+async fn pump(stream: &mut TcpStream, link: &Link) -> String {
+    let (mut input, mut output) = stream.split();
+    let mut frames = VecDeque::new();
+    loop {
+        link.outbox.take(&mut frames);
+        if frames.is_empty() {
+            tokio::select! {
+                () = link.outbox.filled() => continue,
+                reason = silence(&mut input) => return reason,
+            }
+        }
+        let (count, bytes) = (frames.len(), frames.iter().map(Bytes::len).sum::<usize>());
+        if let Err(error) = write_all(&mut output, &mut frames).await {
+            return error.to_string();
+        }
+        link.metrics.sent_messages.inc_by(count.try_into().unwrap_or(u64::MAX));
+        link.metrics.sent_bytes.inc_by(bytes.try_into().unwrap_or(u64::MAX));
+    }
+}
+
+/// Ends when the peer closes; after the handshake it has nothing to say on this connection.
+async fn silence(input: &mut ReadHalf<'_>) -> String {
+    match input.read(&mut [0]).await {
+        Ok(0) => "closed by the peer".to_owned(),
+        Ok(_) => "the peer wrote on a connection that it only reads".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Writes all frames with as few system calls as the socket allows.
+async fn write_all(output: &mut WriteHalf<'_>, frames: &mut VecDeque<Bytes>) -> io::Result<()> {
+    while !frames.is_empty() {
+        let mut slices = [IoSlice::new(&[]); WRITE_FRAMES_MAX];
+        let mut filled = 0;
+        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+            *slice = IoSlice::new(frame);
+            filled += 1;
+        }
+        let write = output.write_vectored(&slices[..filled]);
+        let stalled = || io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes");
+        let mut written = timeout(WRITE_STALL_MAX, write).await.map_err(|_| stalled())??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(first) = frames.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                break;
+            }
+            written -= first.len();
+            frames.pop_front();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Where the core leaves frames for one peer, and the writing task finds them.
+//!
+//! Core and tasks share a thread, so that the lock is never contended; it exists because tasks of a
+//! runtime must be `Send`.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::queue::SendQueue;
+use crate::metrics::PeerMetrics;
+
+/// The queue of one peer with its signals.
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// Frames wait for the writer.
+    filled: Notify,
+    /// The writer has nothing to do.
+    emptied: Notify,
+    /// The peer showed up: dial now and not after the back-off.
+    seen: Notify,
+    metrics: PeerMetrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: SendQueue,
+    /// A connection stands.
+    open: bool,
+    /// Frames were taken and are not written yet.
+    writing: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(metrics: PeerMetrics) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            seen: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Whether frames can be queued; counts one as dropped if not.
+    pub(super) fn is_open_or_count(&self) -> bool {
+        let open = self.state.lock().open;
+        if !open {
+            self.metrics.dropped_messages.inc();
+        }
+        open
+    }
+
+    /// Queues one frame, or drops and counts it.
+    pub(super) fn push(&self, frame: Bytes, urgent: bool) {
+        let mut state = self.state.lock();
+        if state.open && state.queue.push(frame, urgent) {
+            drop(state);
+            self.filled.notify_one();
+        } else {
+            self.metrics.dropped_messages.inc();
+        }
+    }
+
+    /// Opens the queue for a new connection. It is empty: nothing outlives a connection.
+    pub(super) fn open(&self) {
+        *self.state.lock() = State { open: true, ..State::default() };
+        self.metrics.up.set(1);
+        self.metrics.connections.inc();
+    }
+
+    /// Throws everything away that the broken connection did not take.
+    pub(super) fn close(&self) {
+        *self.state.lock() = State::default();
+        self.metrics.up.set(0);
+        self.emptied.notify_waiters();
+    }
+
+    /// Takes the frames of one write; without any, those taken before count as written.
+    pub(super) fn take(&self, out: &mut VecDeque<Bytes>) {
+        let mut state = self.state.lock();
+        state.queue.take(out);
+        state.writing = !out.is_empty();
+        if out.is_empty() {
+            drop(state);
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until frames are queued.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Waits until everything queued is written, or the connection gone.
+    pub(super) async fn drained(&self) {
+        loop {
+            let mut emptied = pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if !state.open || (state.queue.is_empty() && !state.writing) {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// Notes that the peer is alive.
+    pub(super) fn peer_was_seen(&self) {
+        self.seen.notify_one();
+    }
+
+    /// Waits until the peer shows up.
+    pub(super) async fn peer_seen(&self) {
+        self.seen.notified().await;
+    }
+}
