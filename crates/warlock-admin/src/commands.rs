@@ -52,10 +52,22 @@ fn show(output: &Output, object: &impl Serialize, text: impl FnOnce()) {
 
 /// Asks for something that a node describes in JSON.
 async fn describe<T: DeserializeOwned>(client: &Client, what: &str) -> Result<T, Failure> {
-    let Value::Bulk(text) = client.call(&warlock(what)).await? else {
+    let Value::Bulk(text) = ask(client, what).await? else {
         return Err(Failure::not_understood(what));
     };
     serde_json::from_slice(&text).map_err(|_| Failure::not_understood(what))
+}
+
+/// Asks something that every Warlock answers.
+async fn ask(client: &Client, what: &str) -> Result<Value, Failure> {
+    client.call(&warlock(what)).await.map_err(|error| {
+        let refused = matches!(error, Error::Server(_));
+        let failure = Failure::from(error);
+        match refused {
+            true => Failure { next: "check that a Warlock of this version runs there", ..failure },
+            false => failure,
+        }
+    })
 }
 
 fn warlock(what: &str) -> Command {
@@ -107,7 +119,7 @@ fn reason(error: Error) -> Result<String, Failure> {
 }
 
 async fn digest(client: &Client, output: &Output) -> Result<(), Failure> {
-    let object = reply::json(&client.call(&warlock("DIGEST")).await?);
+    let object = reply::json(&ask(client, "DIGEST").await?);
     let (Some(applied), Some(digest)) = (object["applied"].as_u64(), object["digest"].as_str())
     else {
         return Err(Failure::not_understood("DIGEST"));

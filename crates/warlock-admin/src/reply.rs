@@ -108,7 +108,28 @@ fn write_pairs(pairs: &[(Value, Value)], indent: &str, out: &mut String) {
         let mut key_text = String::new();
         write_typed(key, &inner, &mut key_text);
         out.push_str(&format!("{margin}{number:>width$}# {} => ", key_text.trim_end()));
+        if has_lines(value) {
+            out.push('\n');
+            out.push_str(&inner);
+        }
         write_typed(value, &inner, out);
+    }
+}
+
+/// Whether the typed form takes a line for each of several values.
+fn has_lines(value: &Value) -> bool {
+    match value {
+        Value::Array(values) | Value::Push(values) | Value::Set(values) => values.len() > 1,
+        Value::Map(pairs) => pairs.len() > 1,
+        Value::Simple(_)
+        | Value::Error(_)
+        | Value::Integer(_)
+        | Value::Bulk(_)
+        | Value::Null
+        | Value::Double(_)
+        | Value::Boolean(_)
+        | Value::Verbatim { .. }
+        | Value::BigNumber(_) => false,
     }
 }
 
@@ -195,7 +216,7 @@ mod tests {
         assert!(text.starts_with(" 1) \"x\"\n 2) 1) (integer) 1\n    2) (nil)\n"), "{text}");
         assert!(text.ends_with("10) (integer) 0\n"), "{text}");
         let map = Value::Map(vec![(bulk("a"), Value::Integer(1)), (bulk("b"), inner)]);
-        let text = "1# \"a\" => (integer) 1\n2# \"b\" => 1) (integer) 1\n   2) (nil)\n";
+        let text = "1# \"a\" => (integer) 1\n2# \"b\" => \n   1) (integer) 1\n   2) (nil)\n";
         assert_eq!(typed(&map), text);
     }
 
