@@ -116,11 +116,13 @@ fn write_pairs(pairs: &[(Value, Value)], indent: &str, out: &mut String) {
     }
 }
 
-/// Whether the typed form takes a line for each of several values.
+/// Whether the typed form takes several lines.
 fn has_lines(value: &Value) -> bool {
     match value {
-        Value::Array(values) | Value::Push(values) | Value::Set(values) => values.len() > 1,
-        Value::Map(pairs) => pairs.len() > 1,
+        Value::Array(values) | Value::Push(values) | Value::Set(values) => {
+            values.len() > 1 || values.iter().any(has_lines)
+        }
+        Value::Map(pairs) => pairs.len() > 1 || pairs.iter().any(|(_, value)| has_lines(value)),
         Value::Simple(_)
         | Value::Error(_)
         | Value::Integer(_)
