@@ -1,1 +1,39 @@
-//! Placeholder until the first module lands.
+//! The deterministic state machine behind the log: keys with values and deadlines.
+//!
+//! Every replica applies the same batches in the same order with one [`Applier`] and comes to the
+//! same state; any number of [`Reader`]s look at it from other threads, and see each command
+//! whole or not at all. The crate has no clock, no random source, no thread and no file: time and
+//! seeds come with each batch, snapshots leave and enter as chunks of bytes.
+//!
+//! *Expiry.* A key with a deadline is absent, for everybody, from the moment that log time
+//! reaches the deadline. Nothing else makes it expire: a reader whose own clock is past the
+//! deadline gets [`ReadOutcome::Limbo`] and asks through the log.
+
+mod accounts;
+mod applier;
+pub mod backend;
+mod commands;
+pub mod entry;
+mod item;
+pub mod limits;
+mod map;
+mod number;
+mod origins;
+mod pattern;
+mod reader;
+mod restore;
+mod shared;
+mod snapshot;
+mod table;
+mod write;
+
+pub use applier::{Applier, Options, new};
+pub use backend::{Backend, BackendReader};
+pub use reader::{ReadOutcome, Reader};
+pub use restore::RestoreError;
+pub use shared::Checkpoint;
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotStream};
+pub use table::{
+    ArgumentSpec, COMMANDS, Class, CommandId, CommandSpec, KeySpec, check, command_reply,
+    help_reply, lookup,
+};
