@@ -57,6 +57,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
+            "strsim",
             "tempfile",
             "tokio",
             "toml",
@@ -276,4 +277,20 @@ fn cargo(arguments: &[&str]) -> String {
     let problem = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {}: {problem}", arguments.join(" "));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+mod tests {
+    use super::{packages, reachable};
+
+    /// The rules above pass when nothing is found, so looking must be known to find.
+    #[test]
+    fn what_others_bring_is_reached_and_what_tests_need_is_not() {
+        let reached = reachable("warlock-client");
+        for name in ["bytes", "mio", "tokio", "warlock-client"] {
+            assert!(reached.contains(name), "{name}");
+        }
+        assert!(!reachable("warlock-resp").contains("proptest"));
+        let client = packages().into_iter().find(|package| package.name == "warlock-client");
+        assert!(client.is_some_and(|client| client.dependencies.contains("tokio")));
+    }
 }
