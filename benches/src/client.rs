@@ -22,10 +22,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self {
-            stream,
-            input: Vec::new(),
-        })
+        Ok(Self { stream, input: Vec::new() })
     }
 
     /// Sends one request; `None` if there is nothing, an error if the server says so.
@@ -72,9 +69,7 @@ pub fn http_get(address: SocketAddr, path: &str) -> Result<String> {
     stream.read_to_end(&mut response)?;
     let text = String::from_utf8_lossy(&response);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return Err(Error::new(format!(
-            "http://{address}{path}: no complete answer"
-        )));
+        return Err(Error::new(format!("http://{address}{path}: no complete answer")));
     };
     let status = head.lines().next().unwrap_or_default();
     if !status.contains(" 200 ") {
@@ -95,9 +90,7 @@ pub fn metric_sum(text: &str, name: &str) -> Result<f64> {
         }
         let sample = rest.rsplit_once('}').map_or(rest, |(_, sample)| sample);
         let number = sample.split_whitespace().next().unwrap_or_default();
-        let value: f64 = number
-            .parse()
-            .context(format_args!("metric line {line:?}"))?;
+        let value: f64 = number.parse().context(format_args!("metric line {line:?}"))?;
         *sum.get_or_insert(0.0) += value;
     }
     sum.ok_or_else(|| Error::new(format!("no metric {name}")))
@@ -111,10 +104,7 @@ mod tests {
     fn samples_of_one_metric_are_added_up_and_others_left_alone() {
         let text = "# HELP a_total x\n# TYPE a_total counter\na_total{f=\"} 7\"} 2\n\
                     a_total{f=\"h\"} 3 1700000000\na_total_more 9\nb 1.5\n";
-        assert_eq!(
-            metric_sum(text, "a_total").unwrap().to_bits(),
-            5.0_f64.to_bits()
-        );
+        assert_eq!(metric_sum(text, "a_total").unwrap().to_bits(), 5.0_f64.to_bits());
         assert_eq!(metric_sum(text, "b").unwrap().to_bits(), 1.5_f64.to_bits());
         assert!(metric_sum(text, "c").is_err());
     }

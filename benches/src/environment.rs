@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a reader must know to compare the report with another.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
     /// Model of the processor.
     pub processor: String,
@@ -41,9 +41,21 @@ impl Environment {
         }
     }
 
-    /// Whether a sync of the data reaches no disk, so that durable writes cost nothing.
-    pub fn is_volatile(&self) -> bool {
-        matches!(self.filesystem.as_str(), "tmpfs" | "ramfs")
+    /// The machine in a line, and a warning if its figures for durable writes are worthless.
+    pub fn sentence(&self) -> String {
+        let mut text = format!(
+            "{} processors ({}), {} MiB, kernel {}, data on {}, revision {}.\n",
+            self.processors,
+            self.processor,
+            self.memory_mib,
+            self.kernel,
+            self.filesystem,
+            self.revision
+        );
+        if matches!(self.filesystem.as_str(), "tmpfs" | "ramfs") {
+            text += "WARNING: the data is on no disk, so durable writes cost nothing here.\n";
+        }
+        text
     }
 }
 
@@ -57,9 +69,7 @@ fn labelled(text: &str, label: &str) -> String {
 
 /// Type of the mount with the longest path above `directory`; of equals, the last one mounted.
 fn filesystem(mounts: &str, directory: &Path) -> String {
-    let directory = directory
-        .canonicalize()
-        .unwrap_or_else(|_| directory.to_owned());
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     mounts
         .lines()
         .filter_map(|line| {

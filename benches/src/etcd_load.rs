@@ -30,9 +30,7 @@ pub struct EtcdLoad {
 
 impl std::fmt::Debug for EtcdLoad {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EtcdLoad")
-            .field("channels", &self.channels.len())
-            .finish_non_exhaustive()
+        f.debug_struct("EtcdLoad").field("channels", &self.channels.len()).finish_non_exhaustive()
     }
 }
 
@@ -152,13 +150,10 @@ fn current_thread_runtime() -> Result<Runtime> {
 }
 
 async fn open_channel(address: SocketAddr) -> Result<SendRequest<Bytes>> {
-    let stream = TcpStream::connect(address)
-        .await
-        .context(format_args!("cannot connect to {address}"))?;
+    let stream =
+        TcpStream::connect(address).await.context(format_args!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
-    let (channel, connection) = h2::client::handshake(stream)
-        .await
-        .context("HTTP/2 handshake")?;
+    let (channel, connection) = h2::client::handshake(stream).await.context("HTTP/2 handshake")?;
     // The connection ends with its channel, or with an error that the calls report as well.
     tokio::spawn(async move { drop(connection.await) });
     Ok(channel)
@@ -183,9 +178,7 @@ async fn call(channel: &SendRequest<Bytes>, method: &str, message: &[u8]) -> Res
     let mut answer = BytesMut::new();
     while let Some(chunk) = body.data().await {
         let chunk = chunk.context(method)?;
-        body.flow_control()
-            .release_capacity(chunk.len())
-            .context(method)?;
+        body.flow_control().release_capacity(chunk.len()).context(method)?;
         answer.extend_from_slice(&chunk);
     }
     let trailers = body.trailers().await.context(method)?.unwrap_or_default();
@@ -193,9 +186,7 @@ async fn call(channel: &SendRequest<Bytes>, method: &str, message: &[u8]) -> Res
         Some(b"0") if answer.len() >= 5 => Ok(answer.freeze().slice(5..)),
         status => Err(Error::new(format!(
             "{method}: gRPC status {:?}, {:?}",
-            status
-                .map(<[u8]>::escape_ascii)
-                .map(|status| status.to_string()),
+            status.map(<[u8]>::escape_ascii).map(|status| status.to_string()),
             trailers.get("grpc-message")
         ))),
     }
@@ -291,10 +282,7 @@ mod tests {
         message.push(4 << 3);
         append_varint(&mut message, u64::MAX);
 
-        assert_eq!(
-            varint_field(bytes_field(&message, 1).unwrap(), 2),
-            Some(300)
-        );
+        assert_eq!(varint_field(bytes_field(&message, 1).unwrap(), 2), Some(300));
         assert_eq!(bytes_field(&message, 2), Some(b"3.4.23".as_slice()));
         assert_eq!(varint_field(&message, 4), Some(u64::MAX));
         assert_eq!(varint_field(&message, 5), None);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::process::{MachineCpu, cpu_time};
 use crate::report::Spread;
@@ -25,7 +25,7 @@ pub struct Plan {
 }
 
 /// What one run of one system cost.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Side {
     /// Operations per second.
     pub operations_per_second: f64,
@@ -40,7 +40,7 @@ pub struct Side {
 }
 
 /// One run of each system, next to each other.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Pair {
     /// The system under test.
     pub ours: Side,
@@ -58,7 +58,7 @@ impl Pair {
 }
 
 /// All pairs of one workload.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Comparison {
     /// The runs, in order.
     pub pairs: Vec<Pair>,
@@ -69,11 +69,7 @@ pub struct Comparison {
 impl Comparison {
     /// The ratios, ours to theirs, of one figure.
     pub fn ratio(&self, figure: impl Fn(&Side) -> f64) -> Result<Spread> {
-        Spread::of(
-            self.pairs
-                .iter()
-                .map(|pair| figure(&pair.ours) / figure(&pair.theirs)),
-        )
+        Spread::of(self.pairs.iter().map(|pair| figure(&pair.ours) / figure(&pair.theirs)))
     }
 
     /// Pairs that were kept although something else was running.
@@ -94,18 +90,12 @@ pub fn compare(
     known.extend(theirs.pids());
     known.push(std::process::id());
     let mut sides = [Bench::new(ours, workload)?, Bench::new(theirs, workload)?];
-    let mut comparison = Comparison {
-        pairs: Vec::new(),
-        discarded: 0,
-    };
+    let mut comparison = Comparison { pairs: Vec::new(), discarded: 0 };
     let mut turn = 0;
     while comparison.pairs.len() < plan.pairs {
         let meter = NoiseMeter::start(&known)?;
         let pair = run_pair(&mut sides, turn, plan)?;
-        let pair = Pair {
-            foreign: meter.foreign_share()?,
-            ..pair
-        };
+        let pair = Pair { foreign: meter.foreign_share()?, ..pair };
         turn += 1;
         if pair.is_noisy() && comparison.discarded < plan.pairs {
             comparison.discarded += 1;
@@ -126,11 +116,7 @@ fn run_pair(sides: &mut [Bench<'_>; 2], turn: usize, plan: Plan) -> Result<Pair>
     let [Some(ours), Some(theirs)] = results else {
         return Err(Error::new("a pair has two sides"));
     };
-    Ok(Pair {
-        ours,
-        theirs,
-        foreign: 0.0,
-    })
+    Ok(Pair { ours, theirs, foreign: 0.0 })
 }
 
 /// One system with its client.
@@ -143,11 +129,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(system: &'a dyn System, workload: &Workload) -> Result<Self> {
         let load = system.connect(workload).context(system.description())?;
-        Ok(Self {
-            system,
-            load,
-            reads_only: workload.reads_percent == 100,
-        })
+        Ok(Self { system, load, reads_only: workload.reads_percent == 100 })
     }
 
     fn run(&mut self, plan: Plan) -> Result<Side> {
@@ -186,18 +168,12 @@ struct NoiseMeter<'a> {
 
 impl<'a> NoiseMeter<'a> {
     fn start(known: &'a [u32]) -> Result<Self> {
-        Ok(Self {
-            known,
-            known_before: cpu_time(known)?,
-            machine_before: MachineCpu::now()?,
-        })
+        Ok(Self { known, known_before: cpu_time(known)?, machine_before: MachineCpu::now()? })
     }
 
     fn foreign_share(&self) -> Result<f64> {
         let machine = MachineCpu::now()?;
-        let known = cpu_time(self.known)?
-            .saturating_sub(self.known_before)
-            .as_secs_f64();
+        let known = cpu_time(self.known)?.saturating_sub(self.known_before).as_secs_f64();
         let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
         let seconds = |after: u64, before: u64| (after - before) as f64 / ticks_per_second;
         let before = self.machine_before;

@@ -23,9 +23,7 @@ pub fn wait_for<T>(
             return Ok(value);
         }
         if Instant::now() >= deadline {
-            return Err(Error::new(format!(
-                "gave up after {patience:?} waiting for {what}"
-            )));
+            return Err(Error::new(format!("gave up after {patience:?} waiting for {what}")));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -49,15 +47,9 @@ impl OwnedProcess {
 
     /// Starts `command`, whose output the caller has directed. `log` is shown when it fails.
     pub fn spawn_with_output(command: &mut Command, name: &str, log: &Path) -> Result<Self> {
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .context(format_args!("cannot start {name}"))?;
-        Ok(Self {
-            child,
-            name: name.to_owned(),
-            log: log.to_owned(),
-        })
+        let child =
+            command.stdin(Stdio::null()).spawn().context(format_args!("cannot start {name}"))?;
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
 
     /// Its process id.
@@ -92,9 +84,7 @@ impl OwnedProcess {
             return Ok(status);
         }
         send_signal(self.pid(), signal)?;
-        wait_for(&format!("{} to end", self.name), patience, || {
-            Ok(self.child.try_wait()?)
-        })
+        wait_for(&format!("{} to end", self.name), patience, || Ok(self.child.try_wait()?))
     }
 
     /// Reaps the process if it has ended.
@@ -137,10 +127,7 @@ pub struct ProcessIdentity {
 impl ProcessIdentity {
     /// The process that has this id now.
     pub fn of(pid: u32) -> Result<Self> {
-        Ok(Self {
-            pid,
-            started: ProcessStat::read(pid)?.started,
-        })
+        Ok(Self { pid, started: ProcessStat::read(pid)?.started })
     }
 
     /// Whether that very process runs. One that only waits to be reaped does not.
@@ -188,9 +175,7 @@ pub fn cpu_time(pids: &[u32]) -> Result<Duration> {
         ticks += ProcessStat::read(pid)?.cpu_ticks;
     }
     let ticks_per_second = rustix::param::clock_ticks_per_second();
-    Ok(Duration::from_secs_f64(
-        ticks as f64 / ticks_per_second as f64,
-    ))
+    Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
 }
 
 /// Resident memory of a process in bytes.
@@ -227,10 +212,7 @@ impl MachineCpu {
     /// Interrupts are left out of `busy`: the kernel charges them to nobody, and most are the
     /// loopback traffic of the measurement itself.
     fn parse(text: &str) -> Result<Self> {
-        let line = text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("cpu "));
+        let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
         let ticks: Vec<u64> = line
             .unwrap_or_default()
             .split_whitespace()
@@ -238,15 +220,9 @@ impl MachineCpu {
             .map_while(|field| field.parse().ok())
             .collect();
         let &[user, nice, system, .., steal] = ticks.as_slice() else {
-            return Err(Error::new(
-                "/proc/stat does not start with the processors' times",
-            ));
+            return Err(Error::new("/proc/stat does not start with the processors' times"));
         };
-        Ok(Self {
-            total: ticks.iter().sum(),
-            busy: user + nice + system,
-            steal,
-        })
+        Ok(Self { total: ticks.iter().sum(), busy: user + nice + system, steal })
     }
 }
 
@@ -297,28 +273,14 @@ mod tests {
     fn a_stat_line_is_read_past_a_strange_process_name() {
         let line = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 0 0 20 0 4 0 5555 1 2";
         let stat = ProcessStat::parse(line).unwrap();
-        assert_eq!(
-            stat,
-            ProcessStat {
-                state: 'S',
-                cpu_ticks: 150,
-                started: 5_555
-            }
-        );
+        assert_eq!(stat, ProcessStat { state: 'S', cpu_ticks: 150, started: 5_555 });
         assert!(ProcessStat::parse("7 (x) S 1").is_err());
     }
 
     #[test]
     fn the_machine_line_separates_processes_from_interrupts_and_steal() {
         let cpu = MachineCpu::parse("cpu  10 1 5 100 2 0 4 3 0 0\ncpu0 1 1\n").unwrap();
-        assert_eq!(
-            cpu,
-            MachineCpu {
-                total: 125,
-                busy: 16,
-                steal: 3
-            }
-        );
+        assert_eq!(cpu, MachineCpu { total: 125, busy: 16, steal: 3 });
         assert!(MachineCpu::parse("intr 5").is_err());
     }
 
@@ -351,9 +313,6 @@ mod tests {
         let mut process = OwnedProcess::spawn(&mut command, "shell", &log).unwrap();
         let waited = process.wait_until(Duration::from_secs(10), || Ok(None::<()>));
         let message = waited.unwrap_err().to_string();
-        assert!(
-            message.contains("no such luck") && message.contains('3'),
-            "{message}"
-        );
+        assert!(message.contains("no such luck") && message.contains('3'), "{message}");
     }
 }

@@ -39,20 +39,14 @@ pub fn scan_reply(input: &[u8]) -> Result<Option<ReplySpan>> {
         Some(b'$') => return scan_bulk(input, &line[1..], line_length),
         _ => return Err(Error::new(format!("not a plain reply: {}", preview(input)))),
     };
-    Ok(Some(ReplySpan {
-        kind,
-        length: line_length,
-    }))
+    Ok(Some(ReplySpan { kind, length: line_length }))
 }
 
 /// The reply text of a bulk, simple string or error reply in `reply`, which is complete.
 pub fn reply_text(reply: &[u8]) -> String {
     let body = match reply.first() {
         Some(b'$') => {
-            let start = reply
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .map_or(0, |at| at + 1);
+            let start = reply.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
             &reply[start..]
         }
         _ => reply.get(1..).unwrap_or_default(),
@@ -62,10 +56,7 @@ pub fn reply_text(reply: &[u8]) -> String {
 
 fn scan_bulk(input: &[u8], digits: &[u8], line_length: usize) -> Result<Option<ReplySpan>> {
     if digits == b"-1" {
-        return Ok(Some(ReplySpan {
-            kind: ReplyKind::Null,
-            length: line_length,
-        }));
+        return Ok(Some(ReplySpan { kind: ReplyKind::Null, length: line_length }));
     }
     let body: usize = std::str::from_utf8(digits)
         .context("bulk length")?
@@ -73,10 +64,7 @@ fn scan_bulk(input: &[u8], digits: &[u8], line_length: usize) -> Result<Option<R
         .context(format_args!("bulk length in {}", preview(input)))?;
     let length = line_length + body + 2;
     let complete = input.len() >= length;
-    Ok(complete.then_some(ReplySpan {
-        kind: ReplyKind::Value,
-        length,
-    }))
+    Ok(complete.then_some(ReplySpan { kind: ReplyKind::Value, length }))
 }
 
 fn preview(input: &[u8]) -> String {
@@ -89,16 +77,9 @@ mod tests {
 
     fn whole(input: &[u8], kind: ReplyKind) {
         for length in 0..input.len() {
-            assert_eq!(
-                scan_reply(&input[..length]).unwrap(),
-                None,
-                "cut at {length}"
-            );
+            assert_eq!(scan_reply(&input[..length]).unwrap(), None, "cut at {length}");
         }
-        let expected = ReplySpan {
-            kind,
-            length: input.len(),
-        };
+        let expected = ReplySpan { kind, length: input.len() };
         assert_eq!(scan_reply(input).unwrap(), Some(expected));
         let mut followed = input.to_vec();
         followed.extend_from_slice(b"+OK\r\n");

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 use crate::pairs::{Comparison, Side};
 use crate::{Error, Result};
 
 /// Median and extremes of a few measurements.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Middle value; the mean of the two middle ones of an even number.
     pub median: f64,
@@ -39,16 +39,12 @@ impl Spread {
 
     /// The spread of a figure measured once.
     pub fn single(value: f64) -> Self {
-        Self {
-            median: value,
-            min: value,
-            max: value,
-        }
+        Self { median: value, min: value, max: value }
     }
 }
 
 /// What a figure has to reach.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Floor {
     /// At least this much.
@@ -71,7 +67,7 @@ impl Floor {
 }
 
 /// Whether a figure reached its floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It did.
@@ -96,7 +92,7 @@ impl fmt::Display for Verdict {
 }
 
 /// Unit of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Ratio of two systems.
@@ -124,10 +120,10 @@ impl Unit {
 }
 
 /// One row: a figure, what it must reach, what it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bar {
     /// Name of the case, as given on the command line.
-    pub case: &'static str,
+    pub case: String,
     /// What is measured.
     pub figure: String,
     /// Its unit.
@@ -147,14 +143,14 @@ pub struct Bar {
 impl Bar {
     /// A row for a figure that was measured.
     pub fn measured(
-        case: &'static str,
+        case: &str,
         figure: impl Into<String>,
         unit: Unit,
         floor: Floor,
         spread: Spread,
     ) -> Self {
         Self {
-            case,
+            case: case.to_owned(),
             figure: figure.into(),
             unit,
             floor,
@@ -166,9 +162,9 @@ impl Bar {
     }
 
     /// A row for a case that failed.
-    pub fn failed(case: &'static str, error: &Error) -> Self {
+    pub fn failed(case: &str, error: &Error) -> Self {
         Self {
-            case,
+            case: case.to_owned(),
             figure: "the whole case".to_owned(),
             unit: Unit::Count,
             floor: Floor::None,
@@ -214,16 +210,12 @@ impl Bar {
         };
         let range = match self.measured {
             Some(spread) if spread.min < spread.max => {
-                format!(
-                    "{} .. {}",
-                    self.unit.format(spread.min),
-                    self.unit.format(spread.max)
-                )
+                format!("{} .. {}", self.unit.format(spread.min), self.unit.format(spread.max))
             }
             _ => String::new(),
         };
         [
-            self.case.to_owned(),
+            self.case.clone(),
             self.figure.clone(),
             floor,
             format(|spread| spread.median),
@@ -236,10 +228,10 @@ impl Bar {
 }
 
 /// The runs behind the ratios of one case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Runs {
     /// Name of the case.
-    pub case: &'static str,
+    pub case: String,
     /// What was sent.
     pub workload: String,
     /// Description of the system under test.
@@ -258,7 +250,7 @@ impl Runs {
                 Ok(Spread::of(pairs.iter().map(|pair| figure(&side(pair))))?.median)
             };
             Ok([
-                self.case.to_owned(),
+                self.case.clone(),
                 self.workload.clone(),
                 system.to_owned(),
                 format!("{:.0}", median(|side| side.operations_per_second)?),
@@ -268,15 +260,12 @@ impl Runs {
                 format!("{:.0}", median(|side| side.p99_us)?),
             ])
         };
-        Ok([
-            row(&self.ours, |pair| pair.ours)?,
-            row(&self.theirs, |pair| pair.theirs)?,
-        ])
+        Ok([row(&self.ours, |pair| pair.ours)?, row(&self.theirs, |pair| pair.theirs)?])
     }
 }
 
 /// Everything that one run of the suite found out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Where.
     pub environment: Environment,
@@ -289,14 +278,26 @@ pub struct Report {
 impl Report {
     /// Whether every floor was measured and met.
     pub fn is_met(&self) -> bool {
-        self.bars
-            .iter()
-            .all(|bar| matches!(bar.verdict, Verdict::Met | Verdict::Informative))
+        self.bars.iter().all(|bar| matches!(bar.verdict, Verdict::Met | Verdict::Informative))
+    }
+
+    /// The rows with a floor as Markdown: what a README shows.
+    pub fn to_short_markdown(&self) -> String {
+        let mut rows = table(&SHORT_HEADER);
+        for bar in self.bars.iter().filter(|bar| bar.floor != Floor::None) {
+            let [_, figure, floor, median, range, verdict, ..] = bar.cells();
+            rows.add_row([figure, floor, median, range, verdict]);
+        }
+        let mut systems: Vec<&str> =
+            self.bars.iter().flat_map(|bar| bar.systems.split(" / ")).collect();
+        systems.retain(|system| !system.is_empty());
+        systems.sort_unstable();
+        systems.dedup();
+        format!("{}{}.\n\n{rows}\n", self.environment.sentence(), systems.join("; "))
     }
 
     /// The report as Markdown.
     pub fn to_markdown(&self) -> Result<String> {
-        let machine = &self.environment;
         let mut bars = table(&BAR_HEADER);
         for bar in &self.bars {
             bars.add_row(bar.cells());
@@ -307,18 +308,7 @@ impl Report {
                 runs.add_row(row);
             }
         }
-        let mut text = format!(
-            "{} processors ({}), {} MiB, kernel {}, data on {}, revision {}.\n",
-            machine.processors,
-            machine.processor,
-            machine.memory_mib,
-            machine.kernel,
-            machine.filesystem,
-            machine.revision
-        );
-        if machine.is_volatile() {
-            text += "WARNING: the data is on no disk, so durable writes cost nothing here.\n";
-        }
+        let mut text = self.environment.sentence();
         text += &format!("\n{bars}\n");
         if !self.runs.is_empty() {
             text += &format!("\n{runs}\n");
@@ -333,27 +323,13 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-const BAR_HEADER: [&str; 8] = [
-    "case",
-    "figure",
-    "floor",
-    "median",
-    "min .. max",
-    "verdict",
-    "systems",
-    "remark",
-];
+const BAR_HEADER: [&str; 8] =
+    ["case", "figure", "floor", "median", "min .. max", "verdict", "systems", "remark"];
 
-const RUN_HEADER: [&str; 8] = [
-    "case",
-    "workload",
-    "system",
-    "ops/s",
-    "server us/op",
-    "client us/op",
-    "p50 us",
-    "p99 us",
-];
+const SHORT_HEADER: [&str; 5] = ["figure", "floor", "median", "min .. max", "verdict"];
+
+const RUN_HEADER: [&str; 8] =
+    ["case", "workload", "system", "ops/s", "server us/op", "client us/op", "p50 us", "p99 us"];
 
 #[cfg(test)]
 mod tests {
@@ -363,16 +339,9 @@ mod tests {
     fn the_median_is_the_middle_or_between_the_two_middle_values() {
         assert_eq!(
             Spread::of([3.0, 1.0, 2.0]).unwrap(),
-            Spread {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            }
+            Spread { median: 2.0, min: 1.0, max: 3.0 }
         );
-        assert_eq!(
-            Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap().median.to_bits(),
-            2.5_f64.to_bits()
-        );
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap().median.to_bits(), 2.5_f64.to_bits());
         assert!(Spread::of([]).is_err());
     }
 
@@ -387,27 +356,19 @@ mod tests {
 
     #[test]
     fn a_case_that_failed_fails_the_report() {
-        let met = Bar::measured(
-            "a",
-            "x",
-            Unit::Times,
-            Floor::AtLeast(1.0),
-            Spread::single(2.0),
-        );
+        let met = Bar::measured("a", "x", Unit::Times, Floor::AtLeast(1.0), Spread::single(2.0));
         let mut report = Report {
             environment: Environment::look(std::path::Path::new("/")),
             bars: vec![met],
             runs: Vec::new(),
         };
         assert!(report.is_met());
-        report
-            .bars
-            .push(Bar::failed("b", &Error::new("no such\nprogram")));
+        report.bars.push(Bar::failed("b", &Error::new("no such\nprogram")));
         assert!(!report.is_met());
+        let json = serde_json::to_string(&report).unwrap();
+        let report: Report = serde_json::from_str(&json).unwrap();
         let text = report.to_markdown().unwrap();
-        assert!(
-            text.contains("NOT MEASURED") && text.contains("no such program"),
-            "{text}"
-        );
+        assert!(!report.to_short_markdown().contains("NOT MEASURED"));
+        assert!(text.contains("NOT MEASURED") && text.contains("no such program"), "{text}");
     }
 }

@@ -36,21 +36,12 @@ impl RespLoad {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .register(&mut stream, Token(index), interest)?;
+            poll.registry().register(&mut stream, Token(index), interest)?;
             connections.push(Connection::new(stream));
         }
         let encoder = Encoder::new(workload);
-        let clients = Clients {
-            connections,
-            encoder,
-            pipeline: workload.pipeline,
-        };
-        Ok(Self {
-            poll,
-            events: Events::with_capacity(1_024),
-            clients,
-        })
+        let clients = Clients { connections, encoder, pipeline: workload.pipeline };
+        Ok(Self { poll, events: Events::with_capacity(1_024), clients })
     }
 }
 
@@ -191,10 +182,7 @@ impl Connection {
                 ReplyKind::Value => {}
                 ReplyKind::Null => recorder.record_miss(),
                 ReplyKind::Error => {
-                    return Err(Error::new(format!(
-                        "the server says: {}",
-                        reply_text(bytes)
-                    )));
+                    return Err(Error::new(format!("the server says: {}", reply_text(bytes))));
                 }
             }
             consumed += reply.length;

@@ -149,13 +149,7 @@ pub struct Suite {
 impl Suite {
     /// A suite with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            bars: Vec::new(),
-            runs: Vec::new(),
-            warlock: None,
-            redis: None,
-        }
+        Self { settings, bars: Vec::new(), runs: Vec::new(), warlock: None, redis: None }
     }
 
     /// Runs `cases` and reports. A case that fails becomes a row that says why.
@@ -174,54 +168,30 @@ impl Suite {
             }
         }
         let environment = Environment::look(&self.settings.data_root);
-        Ok(Report {
-            environment,
-            bars: self.bars,
-            runs: self.runs,
-        })
+        Ok(Report { environment, bars: self.bars, runs: self.runs })
     }
 
     fn run_case(&mut self, case: Case) -> Result<()> {
         let one = Workload::default();
-        let deep = Workload {
-            pipeline: 16,
-            ..Workload::default()
-        };
-        let reads = |workload: Workload, percent| Workload {
-            reads_percent: percent,
-            ..workload
-        };
+        let deep = Workload { pipeline: 16, ..Workload::default() };
+        let reads = |workload: Workload, percent| Workload { reads_percent: percent, ..workload };
         let half = Floor::AtLeast(0.5);
         let most = Floor::AtLeast(0.8);
-        let contest = |name, workload, floor| Contest {
-            case: case.name(),
-            name,
-            workload,
-            floor,
-        };
+        let contest = |name, workload, floor| Contest { case: case.name(), name, workload, floor };
         match case {
             Case::Set => self.contest(&contest("SET vs Redis", one, half)),
             Case::SetPipelined => self.contest(&contest("SET, 16 in flight, vs Redis", deep, half)),
             Case::Get => self.contest(&contest("GET vs Redis", reads(one, 100), most)),
-            Case::GetPipelined => self.contest(&contest(
-                "GET, 16 in flight, vs Redis",
-                reads(deep, 100),
-                most,
-            )),
+            Case::GetPipelined => {
+                self.contest(&contest("GET, 16 in flight, vs Redis", reads(deep, 100), most))
+            }
             Case::Mixed => {
                 let name = "half GET, half SET, vs Redis";
                 self.contest(&contest(name, reads(one, 50), Floor::None))
             }
             Case::SetAlone => {
-                let alone = Workload {
-                    connections: 1,
-                    ..one
-                };
-                self.contest(&contest(
-                    "SET of one connection vs Redis",
-                    alone,
-                    Floor::None,
-                ))
+                let alone = Workload { connections: 1, ..one };
+                self.contest(&contest("SET of one connection vs Redis", alone, Floor::None))
             }
             Case::Etcd => self.contest_etcd(&contest("SET vs etcd put", one, Floor::AtLeast(8.0))),
             Case::Fsyncs => self.count_syncs(),
@@ -278,34 +248,27 @@ impl Suite {
         };
         let operations = self.settings.allocating_operations;
         let root = &self.settings.data_root;
-        self.bars
-            .extend(allocations::measure(root, &program, operations)?);
+        self.bars.extend(allocations::measure(root, &program, operations)?);
         Ok(())
     }
 
     fn take_away_master(&mut self, departure: Departure) -> Result<()> {
         let mut warlock = self.fresh()?;
         let rounds = self.settings.failovers;
-        self.bars
-            .extend(failover::measure(&mut warlock, departure, rounds)?);
+        self.bars.extend(failover::measure(&mut warlock, departure, rounds)?);
         Ok(())
     }
 
     fn measure_memory(&mut self) -> Result<()> {
         let warlock = self.fresh()?;
         let redis = Redis::start(&self.settings.data_root)?;
-        self.bars.extend(footprint::memory(
-            &warlock,
-            &redis,
-            self.settings.memory_keys,
-        )?);
+        self.bars.extend(footprint::memory(&warlock, &redis, self.settings.memory_keys)?);
         Ok(())
     }
 
     fn measure_idle(&mut self) -> Result<()> {
         let warlock = self.fresh()?;
-        self.bars
-            .extend(footprint::idle(&warlock, self.settings.idle)?);
+        self.bars.extend(footprint::idle(&warlock, self.settings.idle)?);
         Ok(())
     }
 

@@ -46,13 +46,7 @@ impl Default for Workload {
 impl Workload {
     /// Writes each of `keys` keys once when run for `keys` operations.
     pub fn preload(keys: u64, value_length: usize) -> Self {
-        Self {
-            pipeline: 16,
-            keys,
-            value_length,
-            order: KeyOrder::Sequential,
-            ..Self::default()
-        }
+        Self { pipeline: 16, keys, value_length, order: KeyOrder::Sequential, ..Self::default() }
     }
 }
 
@@ -126,12 +120,7 @@ impl Recorder {
     pub fn start() -> Result<Self> {
         let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)
             .context("cannot make the latency histogram")?;
-        Ok(Self {
-            started: Instant::now(),
-            cpu_at_start: process_cpu(),
-            misses: 0,
-            latency,
-        })
+        Ok(Self { started: Instant::now(), cpu_at_start: process_cpu(), misses: 0, latency })
     }
 
     /// Moment at which the run began.
@@ -173,14 +162,8 @@ impl Budget {
     /// The budget of a run that began at `started`.
     pub fn new(stop: Stop, started: Instant) -> Self {
         match stop {
-            Stop::After(time) => Self {
-                deadline: Some(started + time),
-                left: u64::MAX,
-            },
-            Stop::Operations(count) => Self {
-                deadline: None,
-                left: count,
-            },
+            Stop::After(time) => Self { deadline: Some(started + time), left: u64::MAX },
+            Stop::Operations(count) => Self { deadline: None, left: count },
         }
     }
 
@@ -218,9 +201,7 @@ impl OperationSource {
     /// The operations of `workload`, from the first.
     pub fn new(workload: &Workload) -> Self {
         Self {
-            random: SplitMix {
-                state: workload.seed,
-            },
+            random: SplitMix { state: workload.seed },
             sequence: 0,
             keys: workload.keys.max(1),
             reads_percent: workload.reads_percent,
@@ -240,10 +221,7 @@ impl OperationSource {
             100.. => true,
             percent => self.random.below(100) < u64::from(percent),
         };
-        Operation {
-            key: key(number),
-            read,
-        }
+        Operation { key: key(number), read }
     }
 
     /// Appends `length` random bytes.
@@ -322,10 +300,7 @@ mod tests {
 
     #[test]
     fn a_mix_of_thirty_percent_reads_draws_about_thirty_percent() {
-        let workload = Workload {
-            reads_percent: 30,
-            ..Workload::default()
-        };
+        let workload = Workload { reads_percent: 30, ..Workload::default() };
         let mut source = OperationSource::new(&workload);
         let reads = (0..10_000).filter(|_| source.next_operation().read).count();
         assert!((2_700..3_300).contains(&reads), "{reads} reads of 10,000");
@@ -346,11 +321,7 @@ mod tests {
         let now = Instant::now();
         let mut counted = Budget::new(Stop::Operations(20), now);
         assert_eq!(
-            [
-                counted.take(16, now),
-                counted.take(16, now),
-                counted.take(16, now)
-            ],
+            [counted.take(16, now), counted.take(16, now), counted.take(16, now)],
             [16, 4, 0]
         );
         let mut timed = Budget::new(Stop::After(Duration::from_secs(1)), now);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
+use warlock_benches::report::Report;
 use warlock_benches::suite::{Case, Settings, Suite};
 use warlock_benches::{Context as _, Result};
 
@@ -28,6 +29,9 @@ struct Arguments {
     /// Exit with 1 when a bar is not met or could not be measured.
     #[arg(long)]
     check: bool,
+    /// Measure nothing: print the short table of a report saved with --json.
+    #[arg(long, value_name = "FILE", conflicts_with = "cases")]
+    render: Option<PathBuf>,
     /// The server to measure [default: the one built next to this program].
     #[arg(long)]
     warlockd: Option<PathBuf>,
@@ -51,13 +55,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
+    if let Some(path) = arguments.render {
+        let json = fs::read_to_string(&path).context(path.display())?;
+        let report: Report = serde_json::from_str(&json).context(path.display())?;
+        io::stdout().write_all(report.to_short_markdown().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let program = std::env::current_exe().context("own path")?;
-    let warlockd = arguments
-        .warlockd
-        .unwrap_or_else(|| program.with_file_name("warlockd"));
-    let data_root = arguments
-        .data_dir
-        .unwrap_or_else(|| program.with_file_name("bench-data"));
+    let warlockd = arguments.warlockd.unwrap_or_else(|| program.with_file_name("warlockd"));
+    let data_root = arguments.data_dir.unwrap_or_else(|| program.with_file_name("bench-data"));
     let mut settings = Settings::full(warlockd, data_root);
     if arguments.quick {
         settings = settings.quick();
@@ -77,9 +83,5 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     io::stdout().write_all(report.to_markdown()?.as_bytes())?;
     let failed = arguments.check && !report.is_met();
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -82,11 +82,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         keys: arguments.keys,
         value_length: arguments.value_length,
         reads_percent: arguments.reads,
-        order: if arguments.sequential {
-            KeyOrder::Sequential
-        } else {
-            KeyOrder::Uniform
-        },
+        order: if arguments.sequential { KeyOrder::Sequential } else { KeyOrder::Uniform },
         seed: arguments.seed,
     };
     let mut load: Box<dyn Load> = match arguments.protocol {
@@ -107,18 +103,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         outcome.elapsed.as_secs_f64(),
         outcome.throughput()
     );
-    for (name, percent) in [
-        ("p50", 50.0),
-        ("p99", 99.0),
-        ("p99.9", 99.9),
-        ("max", 100.0),
-    ] {
+    for (name, percent) in [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0)] {
         text += &format!("{name:<6} {:>10.1} us\n", outcome.latency_us(percent));
     }
-    text += &format!(
-        "client {:>10.2} us of CPU/op\n",
-        outcome.client_us_per_operation()
-    );
+    text += &format!("client {:>10.2} us of CPU/op\n", outcome.client_us_per_operation());
     if !arguments.pids.is_empty() {
         let each = server.as_secs_f64() * 1e6 / outcome.operations.max(1) as f64;
         text += &format!("server {each:>10.2} us of CPU/op\n");

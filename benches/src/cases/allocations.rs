@@ -56,13 +56,7 @@ pub fn build_program() -> Result<PathBuf> {
         .join("system-allocator");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "warlock-server",
-        ])
+        .args(["build", "--quiet", "--release", "--package", "warlock-server"])
         .args(["--features", "system-allocator", "--target-dir"])
         .arg(&target)
         .current_dir(&repository)
@@ -71,9 +65,7 @@ pub fn build_program() -> Result<PathBuf> {
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
         let reason = reason.lines().next().unwrap_or_default();
-        return Err(Error::new(format!(
-            "cannot build with the system's allocator: {reason}"
-        )));
+        return Err(Error::new(format!("cannot build with the system's allocator: {reason}")));
     }
     Ok(target.join("release").join("warlockd"))
 }
@@ -89,15 +81,11 @@ fn run(root: &Path, program: &Path, writes: u64, reads: u64) -> Result<Count> {
     let logs = tempfile::tempdir_in(root)?;
     let mut options = WarlockOptions::new(program.to_owned());
     let log = logs.path().join("%p.txt");
-    options.wrapper = [
-        "valgrind",
-        "--trace-children=yes",
-        "--undef-value-errors=no",
-    ]
-    .map(str::to_owned)
-    .into_iter()
-    .chain([format!("--log-file={}", log.display())])
-    .collect();
+    options.wrapper = ["valgrind", "--trace-children=yes", "--undef-value-errors=no"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([format!("--log-file={}", log.display())])
+        .collect();
     // Valgrind is some thirty times slower, and heartbeats are not what is counted.
     options.environment = [("LEASE", "10000"), ("HEARTBEAT", "2000")]
         .map(|(name, ms)| (format!("WARLOCK_CONSENSUS_{name}_MS"), ms.to_owned()))
@@ -106,39 +94,24 @@ fn run(root: &Path, program: &Path, writes: u64, reads: u64) -> Result<Count> {
     let mut warlock = Warlock::start(root, &options)?;
     let master = warlock.master()?;
     let pid = warlock.nodes()[master].pid();
-    let workload = Workload {
-        keys: KEYS,
-        ..Workload::default()
-    };
+    let workload = Workload { keys: KEYS, ..Workload::default() };
     warlock.preload(KEYS, workload.value_length)?;
     warlock.connect(&workload)?.run(Stop::Operations(writes))?;
-    let workload = Workload {
-        reads_percent: 100,
-        ..workload
-    };
+    let workload = Workload { reads_percent: 100, ..workload };
     warlock.connect(&workload)?.run(Stop::Operations(reads))?;
     if warlock.master()? != master {
-        return Err(Error::new(
-            "the master changed while allocations were counted",
-        ));
+        return Err(Error::new("the master changed while allocations were counted"));
     }
     let systems = warlock.description().to_owned();
     warlock.stop(options.patience)?;
     let text = fs::read_to_string(logs.path().join(format!("{pid}.txt"))).context("valgrind")?;
-    Ok(Count {
-        allocations: parse_allocations(&text)?,
-        systems,
-    })
+    Ok(Count { allocations: parse_allocations(&text)?, systems })
 }
 
 /// From the line `total heap usage: 1,234 allocs, 1,230 frees, 5,678 bytes allocated`.
 fn parse_allocations(text: &str) -> Result<u64> {
     text.lines()
-        .find_map(|line| {
-            line.split_once("total heap usage:")?
-                .1
-                .split_once(" allocs")
-        })
+        .find_map(|line| line.split_once("total heap usage:")?.1.split_once(" allocs"))
         .and_then(|(count, _)| count.trim().replace(',', "").parse().ok())
         .ok_or_else(|| Error::new("valgrind printed no heap usage"))
 }

@@ -56,14 +56,12 @@ impl Contest {
         };
         let bars = vec![
             ratio("throughput", self.floor, |side| side.operations_per_second)?,
-            ratio("server CPU per operation", Floor::None, |side| {
-                side.server_us
-            })?,
+            ratio("server CPU per operation", Floor::None, |side| side.server_us)?,
             ratio("p50 latency", Floor::None, |side| side.p50_us)?,
             ratio("p99 latency", Floor::None, |side| side.p99_us)?,
         ];
         let runs = Runs {
-            case: self.case,
+            case: self.case.to_owned(),
             workload: describe(&self.workload),
             ours: warlock.description().to_owned(),
             theirs: other.description().to_owned(),

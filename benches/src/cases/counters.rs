@@ -16,10 +16,7 @@ pub fn syncs(warlock: &Warlock, rounds: usize, operations: u64) -> Result<Bar> {
         let before = node_syncs(warlock)?;
         let outcome = load.run(Stop::Operations(operations))?;
         let after = node_syncs(warlock)?;
-        let most = after
-            .iter()
-            .zip(&before)
-            .map(|(after, before)| after - before);
+        let most = after.iter().zip(&before).map(|(after, before)| after - before);
         let most = most.fold(0.0, f64::max);
         per_thousand.push(most * 1_000.0 / outcome.operations as f64);
     }
@@ -41,10 +38,7 @@ pub fn system_calls(warlock: &mut Warlock, redis: &Redis, operations: u64) -> Re
     let master = warlock.master()?;
     let follower = (master + 1) % warlock.nodes().len();
     let writes = Workload::default();
-    let reads = Workload {
-        reads_percent: 100,
-        ..Workload::default()
-    };
+    let reads = Workload { reads_percent: 100, ..Workload::default() };
 
     let mut bars = Vec::new();
     let mut count = |name: &str, system: &dyn System, pid: u32, workload: &Workload| {
@@ -68,14 +62,7 @@ fn bar(name: &str, calls: &SystemCalls, operations: u64) -> Bar {
     let figure = format!("system calls per {name}, 50 connections");
     let per_operation = Spread::single(calls.total() as f64 / operations as f64);
     let syncs = calls.syncs() as f64 * 1_000.0 / operations as f64;
-    Bar::measured(
-        "system-calls",
-        figure,
-        Unit::Count,
-        Floor::None,
-        per_operation,
-    )
-    .remark(format!(
+    Bar::measured("system-calls", figure, Unit::Count, Floor::None, per_operation).remark(format!(
         "traced, so slowed down; fsyncs per 1,000: {syncs:.1}; {}",
         calls.top(operations)
     ))

@@ -41,11 +41,7 @@ pub fn measure(warlock: &mut Warlock, departure: Departure, rounds: usize) -> Re
     let (mut acknowledged, mut lost) = (0, 0);
     for round in 0..rounds {
         let master = warlock.master()?;
-        let others = warlock
-            .nodes()
-            .iter()
-            .enumerate()
-            .filter(|&(index, _)| index != master);
+        let others = warlock.nodes().iter().enumerate().filter(|&(index, _)| index != master);
         let others: Vec<SocketAddr> = others.map(|(_, node)| node.client).collect();
         let mut writers = Writers::start(round, &others);
         let pause = match departure {
@@ -59,16 +55,8 @@ pub fn measure(warlock: &mut Warlock, departure: Departure, rounds: usize) -> Re
         lost += count_lost(warlock.nodes()[master].client, &writes)?;
     }
     let (case, figure, floor) = match departure {
-        Departure::Killed => (
-            "failover",
-            "kill -9 of the master to the first new write",
-            900.0,
-        ),
-        Departure::Asked => (
-            "handover",
-            "SIGTERM of the master, longest pause of writes",
-            150.0,
-        ),
+        Departure::Killed => ("failover", "kill -9 of the master to the first new write", 900.0),
+        Departure::Asked => ("handover", "SIGTERM of the master, longest pause of writes", 150.0),
     };
     let spread = Spread::of(pauses)?;
     let floor = Floor::AtMost(floor);
@@ -76,20 +64,10 @@ pub fn measure(warlock: &mut Warlock, departure: Departure, rounds: usize) -> Re
     let remark = format!("{rounds} rounds, {WRITERS} writers on the other nodes");
     let none = Spread::single(lost as f64);
     Ok(vec![
-        Bar::measured(case, figure, Unit::Milliseconds, floor, spread)
+        Bar::measured(case, figure, Unit::Milliseconds, floor, spread).on(systems).remark(remark),
+        Bar::measured(case, "acknowledged writes lost", Unit::Count, Floor::AtMost(0.0), none)
             .on(systems)
-            .remark(remark),
-        Bar::measured(
-            case,
-            "acknowledged writes lost",
-            Unit::Count,
-            Floor::AtMost(0.0),
-            none,
-        )
-        .on(systems)
-        .remark(format!(
-            "of {acknowledged}, read back through the restarted node"
-        )),
+            .remark(format!("of {acknowledged}, read back through the restarted node")),
     ])
 }
 
@@ -111,14 +89,9 @@ fn ask(warlock: &mut Warlock, master: usize, writers: &mut Writers) -> Result<Du
     writers.wait_until_all_acknowledged_after(Instant::now())?;
     let asked = Instant::now();
     warlock.signal(master, Departure::Asked.signal())?;
-    wait_for("the old master to end", PATIENCE, || {
-        warlock.has_ended(master)
-    })?;
+    wait_for("the old master to end", PATIENCE, || warlock.has_ended(master))?;
     writers.wait_until_all_acknowledged_after(Instant::now())?;
-    Ok(longest_pause(
-        asked,
-        writers.writes.iter().map(|write| write.acknowledged),
-    ))
+    Ok(longest_pause(asked, writers.writes.iter().map(|write| write.acknowledged)))
 }
 
 /// Longest time between neighbours of `start` and the later ones of `moments`.
@@ -174,13 +147,7 @@ impl Writers {
                 write_on(address, index, &prefix, &stop, &sender);
             }));
         }
-        Self {
-            threads,
-            stop,
-            arrivals,
-            writes: Vec::new(),
-            last_sent: [None; WRITERS],
-        }
+        Self { threads, stop, arrivals, writes: Vec::new(), last_sent: [None; WRITERS] }
     }
 
     /// Waits until every writer got a write acknowledged that it sent after `moment`.
@@ -234,11 +201,7 @@ fn write_on(
         let sent = Instant::now();
         match write_once(&mut client, address, &key) {
             Ok(()) => {
-                let write = Write {
-                    key,
-                    sent,
-                    acknowledged: Instant::now(),
-                };
+                let write = Write { key, sent, acknowledged: Instant::now() };
                 if sender.send((index, write)).is_err() {
                     return;
                 }
@@ -278,13 +241,7 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let before = start - Duration::from_secs(1);
         let moments = [at(130), before, at(30), at(40)];
-        assert_eq!(
-            longest_pause(start, moments.into_iter()),
-            Duration::from_millis(90)
-        );
-        assert_eq!(
-            longest_pause(start, [at(50)].into_iter()),
-            Duration::from_millis(50)
-        );
+        assert_eq!(longest_pause(start, moments.into_iter()), Duration::from_millis(90));
+        assert_eq!(longest_pause(start, [at(50)].into_iter()), Duration::from_millis(50));
     }
 }

@@ -22,19 +22,10 @@ pub fn memory(warlock: &Warlock, redis: &Redis, keys: u64) -> Result<Vec<Bar>> {
     Ok(vec![
         Bar::measured("memory", &figure, Unit::Bytes, floor, Spread::single(worst))
             .on(warlock.description())
-            .remark(format!(
-                "growth of resident memory, worst node of {}",
-                all.join(", ")
-            )),
-        Bar::measured(
-            "memory",
-            figure,
-            Unit::Bytes,
-            Floor::None,
-            Spread::of(of_redis)?,
-        )
-        .on(redis.description())
-        .remark("for comparison"),
+            .remark(format!("growth of resident memory, worst node of {}", all.join(", "))),
+        Bar::measured("memory", figure, Unit::Bytes, Floor::None, Spread::of(of_redis)?)
+            .on(redis.description())
+            .remark("for comparison"),
     ])
 }
 
@@ -44,20 +35,13 @@ fn bytes_per_key(system: &dyn System, keys: u64) -> Result<Vec<f64>> {
     system.preload(keys, VALUE_LENGTH)?;
     let after = settled_memory(&pids)?;
     let payload = (KEY_LENGTH + VALUE_LENGTH) as f64;
-    let growth = after
-        .iter()
-        .zip(&before)
-        .map(|(&after, &before)| after as f64 - before as f64);
+    let growth = after.iter().zip(&before).map(|(&after, &before)| after as f64 - before as f64);
     Ok(growth.map(|bytes| bytes / keys as f64 - payload).collect())
 }
 
 /// Resident memory of each process once it has stopped moving, at most half a minute from now.
 fn settled_memory(pids: &[u32]) -> Result<Vec<u64>> {
-    let read = || {
-        pids.iter()
-            .map(|&pid| resident_bytes(pid))
-            .collect::<Result<Vec<u64>>>()
-    };
+    let read = || pids.iter().map(|&pid| resident_bytes(pid)).collect::<Result<Vec<u64>>>();
     let mut previous = read()?;
     for _ in 0..15 {
         thread::sleep(Duration::from_secs(2));
@@ -77,11 +61,7 @@ pub fn idle(warlock: &Warlock, watch: Duration) -> Result<Vec<Bar>> {
     warlock.wait_healthy(Duration::from_secs(30))?;
     thread::sleep(Duration::from_secs(3));
     let pids = warlock.pids();
-    let each = |pids: &[u32]| {
-        pids.iter()
-            .map(|&pid| cpu_time(&[pid]))
-            .collect::<Result<Vec<_>>>()
-    };
+    let each = |pids: &[u32]| pids.iter().map(|&pid| cpu_time(&[pid])).collect::<Result<Vec<_>>>();
     let syncs_before = total_syncs(warlock)?;
     let before = each(&pids)?;
     thread::sleep(watch);

@@ -28,10 +28,8 @@ impl Etcd {
         let directory = data_directory(root, "etcd")?;
         let clients = [free_address()?, free_address()?, free_address()?];
         let peers = [free_address()?, free_address()?, free_address()?];
-        let cluster: Vec<String> = (1..)
-            .zip(peers)
-            .map(|(id, peer)| format!("n{id}=http://{peer}"))
-            .collect();
+        let cluster: Vec<String> =
+            (1..).zip(peers).map(|(id, peer)| format!("n{id}=http://{peer}")).collect();
         let cluster = cluster.join(",");
         let mut members = Vec::new();
         for ((id, client), peer) in (1..).zip(clients).zip(peers) {
@@ -41,38 +39,17 @@ impl Etcd {
             let mut command = Command::new("etcd");
             command
                 .args(["--name", &name, "--data-dir", utf8(&data)?])
-                .args([
-                    "--listen-client-urls",
-                    &client,
-                    "--advertise-client-urls",
-                    &client,
-                ])
-                .args([
-                    "--listen-peer-urls",
-                    &peer,
-                    "--initial-advertise-peer-urls",
-                    &peer,
-                ])
-                .args([
-                    "--initial-cluster",
-                    &cluster,
-                    "--initial-cluster-state",
-                    "new",
-                ])
+                .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+                .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+                .args(["--initial-cluster", &cluster, "--initial-cluster-state", "new"])
                 .args(["--log-level", "error"]);
             let log = directory.path().join(format!("{name}.log"));
             members.push(OwnedProcess::spawn(&mut command, "etcd", &log)?);
         }
-        let (_, status) = wait_for("a leader of etcd", Duration::from_secs(60), || {
-            Ok(find_leader(&clients))
-        })?;
+        let (_, status) =
+            wait_for("a leader of etcd", Duration::from_secs(60), || Ok(find_leader(&clients)))?;
         let description = format!("etcd {}, 3 nodes, fsync", status.version);
-        Ok(Self {
-            members,
-            clients: clients.to_vec(),
-            description,
-            _directory: directory,
-        })
+        Ok(Self { members, clients: clients.to_vec(), description, _directory: directory })
     }
 }
 

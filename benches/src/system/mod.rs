@@ -25,8 +25,7 @@ pub trait System {
 
     /// Writes the first `keys` keys of every workload.
     fn preload(&self, keys: u64, value_length: usize) -> Result<Outcome> {
-        self.connect(&Workload::preload(keys, value_length))?
-            .run(Stop::Operations(keys))
+        self.connect(&Workload::preload(keys, value_length))?.run(Stop::Operations(keys))
     }
 }
 
@@ -35,13 +34,9 @@ fn data_directory(root: &Path, name: &str) -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix(&format!("{name}-"))
         .tempdir_in(root)
-        .context(format_args!(
-            "cannot create a directory in {}",
-            root.display()
-        ))
+        .context(format_args!("cannot create a directory in {}", root.display()))
 }
 
 fn utf8(path: &Path) -> Result<&str> {
-    path.to_str()
-        .ok_or_else(|| Error::new(format!("{} is not UTF-8", path.display())))
+    path.to_str().ok_or_else(|| Error::new(format!("{} is not UTF-8", path.display())))
 }

@@ -35,32 +35,18 @@ impl Redis {
         command
             .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1"])
             .args(["--dir", utf8(directory.path())?, "--daemonize", "no"])
-            .args([
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--save",
-                "",
-            ])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
             .args(["--auto-aof-rewrite-percentage", "0"]);
         let mut process =
             OwnedProcess::spawn(&mut command, PROGRAM, &directory.path().join("redis.log"))?;
         process.wait_until(Duration::from_secs(30), || {
             let client = Client::connect(address, Duration::from_secs(1));
-            Ok(client
-                .and_then(|mut client| client.request(&[b"PING"]))
-                .ok())
+            Ok(client.and_then(|mut client| client.request(&[b"PING"])).ok())
         })?;
         let version_line = version_line(Path::new(PROGRAM), "--version")?;
         let version = redis_version(&version_line);
         let description = format!("Redis {version}, 1 node, appendfsync always");
-        Ok(Self {
-            process,
-            address,
-            description,
-            _directory: directory,
-        })
+        Ok(Self { process, address, description, _directory: directory })
     }
 
     /// Process id of the server.
@@ -84,9 +70,7 @@ impl System for Redis {
 }
 
 fn redis_version(line: &str) -> &str {
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix("v="))
-        .unwrap_or("unknown")
+    line.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("unknown")
 }
 
 const PROGRAM: &str = "redis-server";

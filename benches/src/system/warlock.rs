@@ -110,16 +110,9 @@ impl Warlock {
             .args(["dev", "--nodes", &NODES.to_string()])
             .args(["--base-port", &base_port.to_string(), "--data-dir"])
             .arg(directory.path().join("data"))
-            .envs(
-                options
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            );
+            .envs(options.environment.iter().map(|(name, value)| (name, value)));
         let log = directory.path().join("dev.log");
-        command
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log)?);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut supervisor = OwnedProcess::spawn_with_output(&mut command, "warlockd dev", &log)?;
         let output = supervisor
             .take_output()
@@ -130,12 +123,7 @@ impl Warlock {
         let version = version_line(&options.program, "--version")?;
         let version = version.rsplit(' ').next().unwrap_or_default();
         let description = format!("Warlock {version}, {} nodes, fsync", nodes.len());
-        let cluster = Self {
-            supervisor,
-            nodes,
-            description,
-            directory,
-        };
+        let cluster = Self { supervisor, nodes, description, directory };
         cluster.wait_healthy(options.patience)?;
         Ok(cluster)
     }
@@ -167,9 +155,7 @@ impl Warlock {
             if index < count {
                 return Ok(index);
             }
-            return Err(Error::new(format!(
-                "n{master} is master but not one of {count} nodes"
-            )));
+            return Err(Error::new(format!("n{master} is master but not one of {count} nodes")));
         }
         Err(Error::new("no node knows a master"))
     }
@@ -201,10 +187,7 @@ impl Warlock {
 
     /// Starts node `index` again exactly as it was started before, and waits until it is well.
     pub fn restart(&mut self, index: usize, patience: Duration) -> Result<()> {
-        let log = self
-            .directory
-            .path()
-            .join(format!("restarted-{}.log", index + 1));
+        let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
         wait_for("a node to end", patience, || self.has_ended(index))?;
         let node = &mut self.nodes[index];
         let restarted = OwnedProcess::spawn(&mut node.launch.command(), "warlockd", &log)?;
@@ -220,9 +203,7 @@ impl Warlock {
             if let Some(restarted) = &mut node.restarted {
                 restarted.stop(Signal::TERM, patience)?;
             }
-            wait_for("a node to end", patience, || {
-                Ok((!node.is_running()?).then_some(()))
-            })?;
+            wait_for("a node to end", patience, || Ok((!node.is_running()?).then_some(())))?;
         }
         Ok(())
     }
@@ -254,9 +235,7 @@ impl System for Warlock {
     /// All connections go to the master.
     fn connect(&self, workload: &Workload) -> Result<Box<dyn Load>> {
         let status = ClusterStatus::ask(self.nodes[0].client)?;
-        let master = status
-            .master
-            .ok_or_else(|| Error::new("the cluster has no master"))?;
+        let master = status.master.ok_or_else(|| Error::new("the cluster has no master"))?;
         let node = self.nodes.get(usize::from(master).wrapping_sub(1));
         let node = node.ok_or_else(|| Error::new(format!("no node n{master}")))?;
         Ok(Box::new(RespLoad::connect(node.client, workload)?))
@@ -277,12 +256,8 @@ impl Launch {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let words = |file: &str| -> Result<Vec<OsString>> {
             let bytes = fs::read(process.join(file)).context(format_args!("process {pid}"))?;
-            let words = bytes
-                .split(|&byte| byte == 0)
-                .filter(|word| !word.is_empty());
-            Ok(words
-                .map(|word| OsString::from_vec(word.to_vec()))
-                .collect())
+            let words = bytes.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+            Ok(words.map(|word| OsString::from_vec(word.to_vec())).collect())
         };
         let environment = words("environ")?.into_iter().filter_map(|word| {
             let bytes = word.into_vec();
@@ -342,10 +317,7 @@ impl ClusterStatus {
 fn watch_for_ready(output: ChildStdout) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(output)
-            .lines()
-            .map_while(std::io::Result::ok)
-        {
+        for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
             if line.starts_with("ready ") {
                 // Nobody listens any more when the start was given up.
                 let _ = sender.send(line);
@@ -365,13 +337,7 @@ fn parse_ready(line: &str) -> Result<Vec<Node>> {
     }
     let node = |((client, http), pid)| {
         let (process, launch) = (ProcessIdentity::of(pid)?, Launch::of(pid)?);
-        Ok(Node {
-            client,
-            http,
-            process,
-            launch,
-            restarted: None,
-        })
+        Ok(Node { client, http, process, launch, restarted: None })
     };
     clients.into_iter().zip(https).zip(pids).map(node).collect()
 }
@@ -414,18 +380,8 @@ mod tests {
     #[test]
     fn a_ready_line_with_lists_of_different_length_is_refused() {
         let line = "ready nodes=1 clients=127.0.0.1:1 http=127.0.0.1:2 pids=1,2 data=x";
-        assert!(
-            parse_ready(line)
-                .unwrap_err()
-                .to_string()
-                .contains("differ in length")
-        );
-        assert!(
-            parse_ready("ready nodes=1")
-                .unwrap_err()
-                .to_string()
-                .contains("clients=")
-        );
+        assert!(parse_ready(line).unwrap_err().to_string().contains("differ in length"));
+        assert!(parse_ready("ready nodes=1").unwrap_err().to_string().contains("clients="));
     }
 
     #[test]
