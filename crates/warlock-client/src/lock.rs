@@ -16,6 +16,9 @@ use crate::error::Error;
 /// may differ in rate by up to 5 %.
 const CLOCK_MARGIN_PARTS: u32 = 20;
 
+/// Nor is this: expiries are kept in whole milliseconds.
+const CLOCK_GRAIN: Duration = Duration::from_millis(1);
+
 /// Bytes of chance in a token. Two holders with the same token would believe in the same lock.
 const TOKEN_BYTES: usize = 16;
 
@@ -25,8 +28,8 @@ const TOKEN_BYTES: usize = 16;
 /// expiry. Extending and releasing compare the token, so a holder that comes too late disturbs
 /// nobody. The cluster guarantees that the key does not expire early, whatever fails; the
 /// holder guarantees that it does not believe in the lock too long, because it counts the TTL
-/// from *before* it sent the request, on a clock that goes on during suspend, and leaves 5 % of
-/// it unused. See [`remaining`](Self::remaining).
+/// from *before* it sent the request, on a clock that goes on during suspend, and leaves 5 % and
+/// a millisecond of it unused. See [`remaining`](Self::remaining).
 ///
 /// A holder can still be paused between looking at the clock and doing its work. Work that
 /// must never happen twice needs a check at the place where it happens.
@@ -63,7 +66,8 @@ impl Lock {
         key: impl AsRef<[u8]>,
         ttl: Duration,
     ) -> Result<Option<Self>, Error> {
-        assert!(ttl.as_millis() > 0, "a lock needs a TTL of at least a millisecond");
+        let ttl = ttl - Duration::from_nanos(u64::from(ttl.subsec_nanos() % 1_000_000));
+        assert!(!ttl.is_zero(), "a lock needs a TTL of at least a millisecond");
         let key = key.as_ref();
         let token = random_token();
         // NX with GET: null when the lock is now taken, else the token of its holder.
@@ -164,7 +168,7 @@ impl fmt::Debug for Lock {
 
 /// Until when a holder may believe in a lock whose request is sent after this call.
 fn end_of(ttl: Duration) -> Duration {
-    clock::now() + (ttl - ttl / CLOCK_MARGIN_PARTS)
+    clock::now() + (ttl - ttl / CLOCK_MARGIN_PARTS).saturating_sub(CLOCK_GRAIN)
 }
 
 fn random_token() -> String {

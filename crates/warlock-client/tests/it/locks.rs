@@ -63,6 +63,18 @@ async fn the_holder_trusts_less_than_the_ttl() {
     lock.forget();
 }
 
+/// The cluster may end a TTL up to a millisecond early, and knows no parts of one.
+#[tokio::test]
+async fn parts_of_a_millisecond_are_not_relied_on() {
+    let keys = Keys::default();
+    let node = node(&keys).await;
+    let ttl = Duration::from_micros(1999);
+    let lock = Lock::acquire(&client(&[&node]), "job", ttl).await.unwrap().unwrap();
+    assert!(node.requests()[0].ends_with(" PX 1"), "{:?}", node.requests());
+    assert!(lock.remaining().is_zero());
+    lock.forget();
+}
+
 #[tokio::test]
 async fn a_late_holder_disturbs_nobody() {
     let keys = Keys::default();
