@@ -33,16 +33,11 @@ impl SourceFile {
     }
 
     fn name(&self) -> &str {
-        self.path
-            .rsplit('/')
-            .next()
-            .expect("rsplit gives at least one part")
+        self.path.rsplit('/').next().expect("rsplit gives at least one part")
     }
 
     fn extension(&self) -> &str {
-        self.name()
-            .rsplit_once('.')
-            .map_or("", |(_, extension)| extension)
+        self.name().rsplit_once('.').map_or("", |(_, extension)| extension)
     }
 
     /// Rules that list forbidden words would find themselves.
@@ -62,20 +57,13 @@ impl Findings {
 
     #[track_caller]
     fn assert_none(self) {
-        assert!(
-            self.0.is_empty(),
-            "{} findings:\n  {}",
-            self.0.len(),
-            self.0.join("\n  ")
-        );
+        assert!(self.0.is_empty(), "{} findings:\n  {}", self.0.len(), self.0.join("\n  "));
     }
 }
 
 /// The top of the project.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the project")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project")
 }
 
 /// A file that the project must have.
@@ -91,10 +79,7 @@ fn files() -> Vec<SourceFile> {
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("a listed directory can be read") {
             let entry = entry.expect("a directory entry can be read");
-            let name = entry
-                .file_name()
-                .into_string()
-                .expect("file names are UTF-8");
+            let name = entry.file_name().into_string().expect("file names are UTF-8");
             let hidden = name.starts_with('.') && name != ".ci" && name != ".gitignore";
             if hidden || SKIPPED_DIRECTORIES.contains(&name.as_str()) {
                 continue;
@@ -110,10 +95,6 @@ fn files() -> Vec<SourceFile> {
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        found.len() > 20,
-        "the project has more files than {}: wrong directory?",
-        found.len()
-    );
+    assert!(found.len() > 20, "the project has more files than {}: wrong directory?", found.len());
     found
 }

@@ -12,10 +12,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("CONTRIBUTING.md", "rules and commands"),
     ("README.md", "what it is and how to start"),
     ("benches/README.md", "how to read the measurements"),
-    (
-        "crates/warlock-paxos/PROTOCOL.md",
-        "the truth of messages and invariants",
-    ),
+    ("crates/warlock-paxos/PROTOCOL.md", "the truth of messages and invariants"),
     ("crates/warlock-wal/FORMAT.md", "the truth of bytes on disk"),
 ];
 
@@ -61,10 +58,7 @@ fn documents_have_one_title() {
             findings.add(&file.path, "close the last code block");
         }
         if titles != 1 {
-            findings.add(
-                &file.path,
-                format!("{titles} titles: keep exactly one `# ` line"),
-            );
+            findings.add(&file.path, format!("{titles} titles: keep exactly one `# ` line"));
         }
     }
     findings.assert_none();
@@ -74,10 +68,7 @@ fn documents_have_one_title() {
 fn only_scripts_are_executable() {
     let mut findings = Findings::default();
     for file in files() {
-        let metadata = file
-            .location
-            .metadata()
-            .expect("a listed file has metadata");
+        let metadata = file.location.metadata().expect("a listed file has metadata");
         let executable = metadata.permissions().mode() & 0o111 != 0;
         let script_place = file.path.starts_with("scripts/") || file.path.starts_with(".ci/");
         let script = script_place && matches!(file.extension(), "" | "sh");
@@ -107,10 +98,7 @@ fn scripts_are_short_and_strict() {
             findings.add(&file.path, advice);
         }
         if !text.starts_with(SCRIPT_HEAD) || !text.contains(SCRIPT_STRICT) {
-            findings.add(
-                &file.path,
-                format!("start with {SCRIPT_HEAD:?} and {SCRIPT_STRICT:?}"),
-            );
+            findings.add(&file.path, format!("start with {SCRIPT_HEAD:?} and {SCRIPT_STRICT:?}"));
         }
     }
     findings.assert_none();
@@ -121,10 +109,7 @@ fn scripts_are_short_and_strict() {
 fn transcripts_are_read_and_tell_a_story() {
     let mut findings = Findings::default();
     let files = files();
-    for transcript in files
-        .iter()
-        .filter(|file| file.extension() == "txt" && !file.is_tidy())
-    {
+    for transcript in files.iter().filter(|file| file.extension() == "txt" && !file.is_tidy()) {
         let Some((base, inside)) = transcript.path.split_once("tests/") else {
             continue;
         };
@@ -132,10 +117,7 @@ fn transcripts_are_read_and_tell_a_story() {
             continue;
         };
         let prefix = format!("{base}tests/");
-        let folder = directory
-            .rsplit('/')
-            .next()
-            .expect("rsplit gives at least one part");
+        let folder = directory.rsplit('/').next().expect("rsplit gives at least one part");
         let read = files.iter().any(|file| {
             let runner = file.extension() == "rs" && file.path.starts_with(&prefix);
             runner && {
@@ -147,10 +129,7 @@ fn transcripts_are_read_and_tell_a_story() {
             findings.add(&transcript.path, "let a test read it, or delete it");
         }
         if !transcript.text().starts_with("# ") {
-            findings.add(
-                &transcript.path,
-                "start with its story: lines that begin with `# `",
-            );
+            findings.add(&transcript.path, "start with its story: lines that begin with `# `");
         }
     }
     findings.assert_none();
@@ -160,9 +139,5 @@ fn transcripts_are_read_and_tell_a_story() {
 fn changelog_has_an_open_entry() {
     let changelog = required("CHANGELOG.md");
     let first = changelog.lines().find(|line| line.starts_with("## "));
-    assert_eq!(
-        first,
-        Some("## Unreleased"),
-        "CHANGELOG.md: collect changes under Unreleased"
-    );
+    assert_eq!(first, Some("## Unreleased"), "CHANGELOG.md: collect changes under Unreleased");
 }

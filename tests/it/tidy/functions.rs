@@ -32,15 +32,10 @@ fn functions_fit_the_screen() {
             let place = format!("{}:{} fn {}", file.path, function.line, function.name);
             let lines = function.lines;
             match listed.remove(&(file.path.clone(), function.name)) {
-                None => findings.add(
-                    place,
-                    format!("{lines} lines: {FUNCTION_LINES_MAX} at most"),
-                ),
+                None => findings.add(place, format!("{lines} lines: {FUNCTION_LINES_MAX} at most")),
                 Some(allowed) if lines > allowed => {
-                    findings.add(
-                        place,
-                        format!("{lines} lines: it may only shrink from {allowed}"),
-                    );
+                    findings
+                        .add(place, format!("{lines} lines: it may only shrink from {allowed}"));
                 }
                 Some(allowed) if lines < allowed => {
                     findings.add(place, format!("good: write {lines} in {EXCESS_LIST}"));
@@ -50,10 +45,7 @@ fn functions_fit_the_screen() {
         }
     }
     for (path, name) in listed.keys() {
-        findings.add(
-            format!("{path} fn {name}"),
-            format!("good: remove it from {EXCESS_LIST}"),
-        );
+        findings.add(format!("{path} fn {name}"), format!("good: remove it from {EXCESS_LIST}"));
     }
     findings.assert_none();
 }
@@ -61,9 +53,7 @@ fn functions_fit_the_screen() {
 /// Reads lines `path name length`; lines that start with `#` are comments.
 fn excess_list() -> BTreeMap<(String, String), usize> {
     let text = required(EXCESS_LIST);
-    let entries = text
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let entries = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     entries
         .map(|line| {
             let mut words = line.split_whitespace().map(str::to_owned);
@@ -88,10 +78,8 @@ fn functions(text: &str) -> Vec<Function> {
             continue;
         }
         let rest = &code[position + 3..];
-        let name: String = rest
-            .chars()
-            .take_while(|it| it.is_alphanumeric() || *it == '_')
-            .collect();
+        let name: String =
+            rest.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect();
         if name.is_empty() {
             continue;
         }
@@ -135,19 +123,11 @@ fn blank_comments_and_strings(text: &str) -> String {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = token_to_blank(rest, out.chars().next_back());
-        let blanked = if length == 0 {
-            first.len_utf8()
-        } else {
-            length
-        };
+        let blanked = if length == 0 { first.len_utf8() } else { length };
         if length == 0 {
             out.push(first);
         } else {
-            out.extend(
-                rest[..length]
-                    .chars()
-                    .map(|it| if it == '\n' { '\n' } else { ' ' }),
-            );
+            out.extend(rest[..length].chars().map(|it| if it == '\n' { '\n' } else { ' ' }));
         }
         rest = &rest[blanked..];
     }
@@ -169,9 +149,7 @@ fn token_to_blank(rest: &str, before: Option<char>) -> usize {
     if !inside_word && let Some(hashes) = raw_string_hashes(rest) {
         let start = rest.find('"').expect("a raw string has a quote") + 1;
         let close = format!("\"{}", "#".repeat(hashes));
-        return rest[start..]
-            .find(&close)
-            .map_or(rest.len(), |at| start + at + close.len());
+        return rest[start..].find(&close).map_or(rest.len(), |at| start + at + close.len());
     }
     if rest.starts_with('\'') {
         // A lifetime has no closing quote two characters later; an escape always has one.
@@ -186,9 +164,7 @@ fn token_to_blank(rest: &str, before: Option<char>) -> usize {
 
 /// Number of hashes when `rest` starts a raw string.
 fn raw_string_hashes(rest: &str) -> Option<usize> {
-    let prefix = ["br", "cr", "r"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix))?;
+    let prefix = ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix))?;
     let behind = &rest[prefix.len()..];
     let hashes = behind.chars().take_while(|it| *it == '#').count();
     behind[hashes..].starts_with('"').then_some(hashes)
@@ -256,9 +232,6 @@ mod tests {
 
     #[test]
     fn function_pointers_are_not_functions() {
-        assert_eq!(
-            shapes("type F = fn (u8) -> u8;\nstruct S { often: u8 }"),
-            []
-        );
+        assert_eq!(shapes("type F = fn (u8) -> u8;\nstruct S { often: u8 }"), []);
     }
 }

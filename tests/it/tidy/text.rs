@@ -17,14 +17,8 @@ const BANNED_IN_RUST: &[(&str, &str)] = &[
     ("#[ignore", "make the test fast and reliable, or delete it"),
     ("#[allow(", "write #[expect(lint, reason = \"...\")]"),
     ("#![allow(", "write #![expect(lint, reason = \"...\")]"),
-    (
-        "#[should_panic]",
-        "name the text: #[should_panic(expected = \"P5\")]",
-    ),
-    (
-        ".unwrap_or(unreachable!(",
-        "use expect with the invariant as its text",
-    ),
+    ("#[should_panic]", "name the text: #[should_panic(expected = \"P5\")]"),
+    (".unwrap_or(unreachable!(", "use expect with the invariant as its text"),
 ];
 
 /// A word that must not be in any text, and what to do instead.
@@ -48,10 +42,8 @@ const WAITING_HARNESS: &str = "tests/src/";
 
 /// What is written by hand and read line by line.
 fn is_source(file: &SourceFile) -> bool {
-    matches!(
-        file.extension(),
-        "rs" | "toml" | "sh" | "py" | "js" | "txt" | "service"
-    ) || file.path.starts_with("scripts/")
+    matches!(file.extension(), "rs" | "toml" | "sh" | "py" | "js" | "txt" | "service")
+        || file.path.starts_with("scripts/")
         || file.path.starts_with(".ci/")
 }
 
@@ -75,10 +67,7 @@ fn lines_fit_the_page() {
             let length = line.chars().count();
             let place = format!("{}:{number}", file.path);
             if length > LINE_LENGTH_MAX {
-                findings.add(
-                    place,
-                    format!("{length} characters: break at {LINE_LENGTH_MAX}"),
-                );
+                findings.add(place, format!("{length} characters: break at {LINE_LENGTH_MAX}"));
             } else if line.ends_with([' ', '\t', '\r']) && !is_markdown(&file) {
                 findings.add(place, "remove the blanks at the end of the line");
             } else if line.contains('\t') && file.extension() == "rs" {
@@ -96,10 +85,7 @@ fn sources_are_ascii() {
         for (number, line) in (1..).zip(file.text().lines()) {
             if let Some(odd) = line.chars().find(|character| !character.is_ascii()) {
                 let escape = odd.escape_unicode();
-                findings.add(
-                    format!("{}:{number}", file.path),
-                    format!("write {escape} as ASCII"),
-                );
+                findings.add(format!("{}:{number}", file.path), format!("write {escape} as ASCII"));
             }
         }
     }
@@ -109,10 +95,7 @@ fn sources_are_ascii() {
 #[test]
 fn files_end_with_one_newline() {
     let mut findings = Findings::default();
-    for file in files()
-        .iter()
-        .filter(|file| is_source(file) || is_markdown(file))
-    {
+    for file in files().iter().filter(|file| is_source(file) || is_markdown(file)) {
         let text = file.text();
         if !text.is_empty() && (!text.ends_with('\n') || text.ends_with("\n\n")) {
             findings.add(&file.path, "end the file with exactly one newline");
@@ -131,10 +114,7 @@ fn no_banned_words() {
         let rust = file.extension() == "rs";
         for (number, line) in (1..).zip(file.text().lines()) {
             let place = || format!("{}:{number}", file.path);
-            let words = BANNED_IN_RUST
-                .iter()
-                .filter(|_| rust)
-                .chain(BANNED_EVERYWHERE);
+            let words = BANNED_IN_RUST.iter().filter(|_| rust).chain(BANNED_EVERYWHERE);
             for (word, instead) in words {
                 if line.contains(word) && !is_rule_text(&file) {
                     findings.add(place(), format!("`{word}`: {instead}"));
@@ -164,10 +144,7 @@ fn tests_wait_for_conditions() {
             in_tests |= line.starts_with("mod tests {");
             if in_tests && SLEEPS.iter().any(|sleep| line.contains(sleep)) {
                 let advice = "wait for a condition with a deadline (tests/src) or use an input";
-                findings.add(
-                    format!("{}:{number}", file.path),
-                    format!("sleep: {advice}"),
-                );
+                findings.add(format!("{}:{number}", file.path), format!("sleep: {advice}"));
             }
         }
     }
@@ -180,10 +157,7 @@ fn files_have_one_concept() {
     for file in files().iter().filter(|file| file.extension() == "rs") {
         let lines = file.text().lines().count();
         if lines > FILE_LINES_MAX {
-            findings.add(
-                &file.path,
-                format!("{lines} lines: split by concept ({FILE_LINES_MAX})"),
-            );
+            findings.add(&file.path, format!("{lines} lines: split by concept ({FILE_LINES_MAX})"));
         } else if lines > FILE_LINES_ASK {
             println!("{}: {lines} lines: consider a split by concept", file.path);
         }
@@ -194,10 +168,7 @@ fn files_have_one_concept() {
 #[test]
 fn expectations_have_reasons() {
     let mut findings = Findings::default();
-    for file in files()
-        .iter()
-        .filter(|file| file.extension() == "rs" && !file.is_tidy())
-    {
+    for file in files().iter().filter(|file| file.extension() == "rs" && !file.is_tidy()) {
         let text = file.text();
         for opening in ["#[expect(", "#![expect("] {
             for (position, _) in text.match_indices(opening) {
