@@ -114,7 +114,14 @@ impl AnswerQueue {
         let was_empty = answers.is_empty();
         answers.push(answer);
         drop(answers);
-        if was_empty && let Err(error) = self.waker.wake() {
+        if was_empty {
+            self.wake();
+        }
+    }
+
+    /// Makes the worker look around: for new connections, or because the front end is stopping.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake an I/O worker");
         }
     }

@@ -1,0 +1,218 @@
+//! What one turn of a worker's loop gathers: the chunk for the log, and the reads without a lease.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc::UnboundedSender;
+use warlock_paxos::Instant;
+use warlock_resp::{Protocol, Request, RequestSpans};
+use warlock_store::entry;
+
+use crate::clock;
+use crate::seam::{Ask, Call, Chunk, ConnectionId, Shared};
+
+use super::Front;
+use super::limits::{CHUNK_RESERVED, TICKETS_IN_FLIGHT};
+
+/// The worker's side of everything that is not a connection.
+pub(super) struct Turn {
+    pub(super) front: Arc<Front>,
+    pub(super) shared: Arc<Shared>,
+    /// When the turn began.
+    pub(super) now: Instant,
+    /// The node recovers: commands on data are refused.
+    pub(super) loading: bool,
+    /// Clients that do not read hold much memory: be strict.
+    pub(super) crowded: bool,
+    /// The front end stops: take no more commands.
+    pub(super) stopping: bool,
+    /// For a held command; the spans of arriving commands belong to the worker.
+    pub(super) held_spans: RequestSpans,
+    worker: usize,
+    asks: UnboundedSender<Ask>,
+    entries: Vec<u8>,
+    calls: Vec<Call>,
+    /// Connections whose reads wait for a ticket that has not been asked for.
+    unasked: Vec<ConnectionId>,
+    tickets: Vec<Ticket>,
+    next_ticket: u64,
+    /// Estimate of the log time in microseconds, from the first read of the turn on.
+    log_time_us: Option<u64>,
+    commands: u64,
+    input: u64,
+    output: u64,
+}
+
+/// A question to the core on which reads wait.
+struct Ticket {
+    number: u64,
+    connections: Vec<ConnectionId>,
+}
+
+impl Turn {
+    pub(super) fn new(
+        worker: usize,
+        front: Arc<Front>,
+        shared: Arc<Shared>,
+        asks: UnboundedSender<Ask>,
+    ) -> Self {
+        Self {
+            front,
+            shared,
+            now: clock::now(),
+            loading: true,
+            crowded: false,
+            stopping: false,
+            held_spans: RequestSpans::default(),
+            worker,
+            asks,
+            entries: Vec::new(),
+            calls: Vec::new(),
+            unasked: Vec::new(),
+            tickets: Vec::new(),
+            next_ticket: 1,
+            log_time_us: None,
+            commands: 0,
+            input: 0,
+            output: 0,
+        }
+    }
+
+    /// Starts a turn. `unsent` is the memory that unsent replies of this worker's connections
+    /// hold, in bytes.
+    pub(super) fn begin(&mut self, unsent: usize) {
+        self.now = clock::now();
+        self.log_time_us = None;
+        self.loading = !self.shared.recovered.load(Ordering::Acquire);
+        self.crowded = unsent > self.front.limits.output_total / self.front.workers;
+    }
+
+    /// Counts a command.
+    pub(super) fn count_command(&mut self) {
+        self.commands += 1;
+    }
+
+    /// Counts bytes received from clients.
+    pub(super) fn count_input(&mut self, bytes: usize) {
+        self.input += bytes as u64;
+    }
+
+    /// Counts bytes sent to clients.
+    pub(super) fn count_output(&mut self, bytes: usize) {
+        self.output += bytes as u64;
+    }
+
+    /// Puts a command into this turn's chunk and gives its length there, in bytes.
+    pub(super) fn submit(
+        &mut self,
+        connection: ConnectionId,
+        protocol: Protocol,
+        database: u8,
+        request: &Request<'_>,
+    ) -> usize {
+        let before = self.entries.len();
+        entry::encode(database, request, &mut self.entries);
+        self.calls.push(Call { connection, protocol });
+        self.entries.len() - before
+    }
+
+    /// The estimate of the log time by which reads of this turn see keys expire, in microseconds.
+    ///
+    /// Read once per turn. It only makes expiry prompt: a read never relies on it to be current,
+    /// and a TTL is a lower bound.
+    pub(super) fn log_time_us(&mut self) -> u64 {
+        let shared = &self.shared;
+        *self.log_time_us.get_or_insert_with(|| match shared.log_clock.now() {
+            Some(time) => time.micros(),
+            None => shared.store.log_time_us(),
+        })
+    }
+
+    /// Asks for a ticket for the reads of `connection` at the end of this turn, or later if
+    /// enough tickets are unanswered.
+    pub(super) fn want_ticket(&mut self, connection: ConnectionId) {
+        self.unasked.push(connection);
+    }
+
+    /// Asks the core how many followers hold what is applied.
+    pub(super) fn ask_wait(
+        &self,
+        connection: ConnectionId,
+        replicas: u64,
+        deadline: Option<Instant>,
+    ) {
+        self.front.blocked.fetch_add(1, Ordering::Relaxed);
+        self.ask(Ask::Wait { worker: self.worker, connection, replicas, deadline });
+    }
+
+    /// Notes that [`Self::ask_wait`] was answered.
+    pub(super) fn end_wait(&self) {
+        self.front.blocked.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes back [`Self::ask_wait`].
+    pub(super) fn forget_wait(&self, connection: ConnectionId) {
+        self.end_wait();
+        self.ask(Ask::Forget { worker: self.worker, connection });
+    }
+
+    /// The connections whose reads wait for `ticket`, which was answered.
+    pub(super) fn redeem(&mut self, ticket: u64) -> Vec<ConnectionId> {
+        let found = self.tickets.iter().position(|open| open.number == ticket);
+        found.map_or_else(Vec::new, |index| self.tickets.swap_remove(index).connections)
+    }
+
+    /// Ends the gathering: sends the chunk, if there is one, and asks for a ticket, if reads need
+    /// one. `cover` tells a connection that all its reads of now wait for this ticket, and
+    /// answers whether there are any.
+    pub(super) fn send(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
+        if !self.calls.is_empty() {
+            // As large as the last ones: two allocations per turn, however many commands.
+            let entries = Vec::with_capacity(self.entries.len().min(CHUNK_RESERVED));
+            let calls = Vec::with_capacity(self.calls.len());
+            let chunk = Chunk {
+                worker: self.worker,
+                entries: mem::replace(&mut self.entries, entries),
+                calls: mem::replace(&mut self.calls, calls),
+            };
+            self.ask(Ask::Write(chunk));
+        }
+        self.send_ticket(cover);
+        let totals = [
+            (&self.shared.commands_total, &mut self.commands),
+            (&self.front.input_total, &mut self.input),
+            (&self.front.output_total, &mut self.output),
+        ];
+        for (total, counted) in totals {
+            if *counted > 0 {
+                total.fetch_add(mem::take(counted), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A ticket is always a new one: an answer to an earlier question may have been computed
+    /// before the reads of now arrived, and says nothing about them (etcd #20418).
+    fn send_ticket(&mut self, mut cover: impl FnMut(ConnectionId, u64) -> bool) {
+        if self.unasked.is_empty() || self.tickets.len() >= TICKETS_IN_FLIGHT {
+            return;
+        }
+        let number = self.next_ticket;
+        let mut connections = mem::take(&mut self.unasked);
+        connections.retain(|&connection| cover(connection, number));
+        if connections.is_empty() {
+            return;
+        }
+        self.next_ticket += 1;
+        self.tickets.push(Ticket { number, connections });
+        self.ask(Ask::Index { worker: self.worker, ticket: number });
+    }
+
+    fn ask(&self, ask: Ask) {
+        if self.asks.send(ask).is_err() {
+            // Only when the process is ending. Clients see their connection close without a
+            // reply, which is what "unknown" looks like to them.
+            tracing::debug!("the core has stopped: a command gets no reply");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The event loop of one I/O worker.
+//!
+//! A turn: answers of the core, new connections, ready sockets; then the chunk and the ticket of
+//! all of them leave; then every connection with replies gets one `write`.
+
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use tokio::sync::mpsc::UnboundedSender;
+use warlock_paxos::{Instant, Span};
+use warlock_resp::RequestSpans;
+
+use crate::seam::{Answer, AnswerQueue, Ask, ConnectionId, Shared};
+
+use super::Front;
+use super::accept::Inbox;
+use super::connection::{Connection, Served};
+use super::flow::Waiting;
+use super::limits::READ_LENGTH;
+use super::registry::Client;
+use super::turn::Turn;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// How often connections are looked at for being idle or stalled, while any can be.
+const SWEEP: Span = Span::from_millis(1000);
+
+/// Bits of a [`ConnectionId`] that say where the connection is; the others count connections.
+const PLACE_BITS: u32 = 24;
+
+/// One I/O worker.
+pub(super) struct Worker {
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    connections: Vec<Option<Box<Connection>>>,
+    /// Free places in `connections`.
+    free: Vec<usize>,
+    turn: Turn,
+    /// Places of connections to serve in this turn or, at its end, in the next.
+    ready: Vec<usize>,
+    /// Places of connections to flush at the end of this turn.
+    dirty: Vec<usize>,
+    answers: Vec<Answer>,
+    scratch: Vec<u8>,
+    spans: RequestSpans,
+    /// Bytes that all connections have not sent.
+    unsent: usize,
+    /// When to look for stalled and idle connections, if there can be any.
+    next_sweep: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        index: usize,
+        front: Arc<Front>,
+        shared: Arc<Shared>,
+        asks: UnboundedSender<Ask>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        Ok(Self {
+            poll,
+            inbox: Arc::new(Inbox::new(Arc::new(AnswerQueue::new(waker)))),
+            connections: Vec::new(),
+            free: Vec::new(),
+            turn: Turn::new(index, front, shared, asks),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            answers: Vec::new(),
+            scratch: vec![0; READ_LENGTH],
+            spans: RequestSpans::default(),
+            unsent: 0,
+            next_sweep: None,
+        })
+    }
+
+    /// Where new connections and answers for this worker go.
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Serves connections until the front end stops.
+    ///
+    /// # Panics
+    /// If the event queue fails: nobody would be served any more, and saying nothing is worse.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("cannot wait for clients: {error}"),
+            }
+            self.turn.begin(self.unsent);
+            self.take_answers();
+            for event in &events {
+                if event.token() != WAKE {
+                    self.note_event(event);
+                }
+            }
+            self.adopt();
+            self.serve_ready();
+            self.send();
+            self.flush_dirty();
+            self.sweep();
+            if self.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    /// How long the thread may sleep; `None` until something happens.
+    fn patience(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.turn.front.deadline();
+        let wake = [deadline, self.next_sweep].into_iter().flatten().min()?;
+        // Rounded up: waking a moment before the deadline would only mean to sleep again.
+        Some(Duration::from_nanos(wake.since(crate::clock::now()).nanos()) + Duration::from_millis(1))
+    }
+
+    fn note_event(&mut self, event: &mio::event::Event) {
+        let place = event.token().0;
+        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
+            return;
+        };
+        connection.note_event(event.is_readable(), event.is_read_closed() || event.is_error());
+        if event.is_writable() && connection.flow.output.pending() > 0 {
+            mark(&mut connection.dirty, &mut self.dirty, place);
+        }
+        mark(&mut connection.queued, &mut self.ready, place);
+    }
+
+    /// Takes over connections that were accepted for this worker.
+    fn adopt(&mut self) {
+        for (stream, peer) in self.inbox.take() {
+            if let Err(error) = self.open(stream, peer) {
+                tracing::warn!(%error, %peer, "cannot serve a client");
+                self.turn.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let place = self.free.pop().unwrap_or(self.connections.len());
+        assert!(place < 1 << PLACE_BITS, "the limit of connections is far below");
+        // Both for good: readiness is told on change only, so the second costs nothing.
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(place), interests) {
+            if place < self.connections.len() {
+                self.free.push(place);
+            }
+            return Err(error);
+        }
+        let front = &self.turn.front;
+        let number = front.next_client.fetch_add(1, Ordering::Relaxed);
+        let id = ConnectionId(number << PLACE_BITS | place as u64);
+        // A client that is already gone has no local address; the first read will tell.
+        let local = stream.local_addr().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
+        let client = Client::new(number, peer, local, stream.as_raw_fd(), self.turn.now);
+        let client = Arc::new(client);
+        front.registry.open(Arc::clone(&client));
+        let mut connection = Box::new(Connection::new(id, stream, client, &self.turn));
+        mark(&mut connection.queued, &mut self.ready, place);
+        if place == self.connections.len() {
+            self.connections.push(None);
+        }
+        self.connections[place] = Some(connection);
+        if front.limits.idle.is_some() {
+            self.plan_sweep();
+        }
+        Ok(())
+    }
+
+    /// Hands the answers of the core to their connections.
+    fn take_answers(&mut self) {
+        let mut answers = mem::take(&mut self.answers);
+        self.inbox.queue().drain_into(&mut answers);
+        for answer in answers.drain(..) {
+            match answer {
+                Answer::Replies { bytes, ends } => self.take_replies(&bytes, &ends),
+                Answer::Indexed { ticket, allowed } => {
+                    for id in self.turn.redeem(ticket) {
+                        self.with(id, |flow, turn| flow.on_indexed(ticket, allowed, turn));
+                    }
+                }
+                Answer::Held { connection, replicas } => {
+                    self.with(connection, |flow, turn| flow.on_held(replicas, turn));
+                }
+            }
+        }
+        self.answers = answers;
+        // Only now, with all replies in: a held read may need the last of them.
+        for &place in &self.dirty {
+            if let Some(connection) = self.connections[place].as_mut() {
+                connection.flow.advance(&mut self.turn);
+                if connection.may_resume(&self.turn) {
+                    mark(&mut connection.queued, &mut self.ready, place);
+                }
+            }
+        }
+    }
+
+    fn take_replies(&mut self, bytes: &[u8], ends: &[(ConnectionId, u32)]) {
+        let mut start = 0;
+        for &(id, end) in ends {
+            let end = end as usize;
+            self.with(id, |flow, _| flow.on_reply(&bytes[start..end]));
+            start = end;
+        }
+    }
+
+    /// Lets the flow of a connection have an answer, if the connection is still open.
+    fn with(&mut self, id: ConnectionId, take: impl FnOnce(&mut super::flow::Flow, &mut Turn)) {
+        let place = place(id);
+        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
+            return;
+        };
+        if connection.id == id {
+            take(&mut connection.flow, &mut self.turn);
+            mark(&mut connection.dirty, &mut self.dirty, place);
+        }
+    }
+
+    /// Reads and parses for every connection that has something to read.
+    fn serve_ready(&mut self) {
+        let mut again = Vec::new();
+        for place in mem::take(&mut self.ready) {
+            let Some(connection) = self.connections[place].as_mut() else { continue };
+            connection.queued = false;
+            match connection.serve(&mut self.scratch, &mut self.spans, &mut self.turn) {
+                Served::Idle => {}
+                Served::More => mark(&mut connection.queued, &mut again, place),
+                Served::Broken => {
+                    self.close(place, None);
+                    continue;
+                }
+            }
+            mark(&mut connection.dirty, &mut self.dirty, place);
+        }
+        self.ready = again;
+    }
+
+    /// Sends what this turn has gathered to the core.
+    fn send(&mut self) {
+        let connections = &mut self.connections;
+        self.turn.send(|id, ticket| {
+            let connection = connections.get_mut(place(id)).and_then(Option::as_mut);
+            connection.is_some_and(|found| found.id == id && found.flow.cover(ticket))
+        });
+    }
+
+    /// Sends replies, one call per connection, and closes connections that are done.
+    fn flush_dirty(&mut self) {
+        let mut dirty = mem::take(&mut self.dirty);
+        for place in dirty.drain(..) {
+            let Some(connection) = self.connections[place].as_mut() else { continue };
+            connection.dirty = false;
+            if connection.flush(&mut self.turn).is_err() || connection.is_done(&self.turn) {
+                self.close(place, None);
+                continue;
+            }
+            let pending = connection.flow.output.pending();
+            self.unsent = self.unsent - connection.counted_output + pending;
+            connection.counted_output = pending;
+            connection.publish();
+            if connection.may_resume(&self.turn) {
+                mark(&mut connection.queued, &mut self.ready, place);
+            }
+            if pending > 0 {
+                let excess = connection.excess(&self.turn);
+                self.plan_sweep();
+                if excess.is_some() {
+                    self.close(place, excess);
+                }
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn plan_sweep(&mut self) {
+        self.next_sweep.get_or_insert(self.turn.now.after(SWEEP));
+    }
+
+    /// Closes connections that were idle or stalled for too long, and all of them at the end.
+    fn sweep(&mut self) {
+        if self.turn.front.deadline().is_some() {
+            return self.wind_up();
+        }
+        if self.next_sweep.is_none_or(|at| at > self.turn.now) {
+            return;
+        }
+        self.next_sweep = None;
+        let mut watch = self.turn.front.limits.idle.is_some();
+        for place in 0..self.connections.len() {
+            let Some(connection) = &self.connections[place] else { continue };
+            let excess = connection.excess(&self.turn);
+            watch |= connection.flow.output.pending() > 0;
+            if excess.is_some() {
+                self.close(place, excess);
+            }
+        }
+        if watch {
+            self.plan_sweep();
+        }
+    }
+
+    /// The front end stops: closes what is quiet, and everything once the deadline has passed.
+    fn wind_up(&mut self) {
+        self.turn.stopping = true;
+        let late = self.turn.front.deadline().is_some_and(|deadline| self.turn.now >= deadline);
+        for place in 0..self.connections.len() {
+            let Some(connection) = &self.connections[place] else { continue };
+            if late || connection.is_done(&self.turn) {
+                self.close(place, None);
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.turn.stopping && self.connections.iter().all(Option::is_none)
+    }
+
+    /// Closes a connection; `excess` says why, if it is not the client's own wish.
+    fn close(&mut self, place: usize, excess: Option<&'static str>) {
+        let Some(mut connection) = self.connections[place].take() else { return };
+        if let Some(reason) = excess {
+            tracing::warn!(client = connection.client.id, reason, "closing a client connection");
+        }
+        if connection.flow.waiting() != Waiting::No {
+            self.turn.forget_wait(connection.id);
+        }
+        if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
+            tracing::debug!(%error, "cannot deregister a socket that is being closed");
+        }
+        self.unsent -= connection.counted_output;
+        self.turn.front.registry.close(connection.client.id);
+        self.turn.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.free.push(place);
+    }
+}
+
+/// Puts `place` into `list`, unless `flag` says that it is there.
+fn mark(flag: &mut bool, list: &mut Vec<usize>, place: usize) {
+    if !mem::replace(flag, true) {
+        list.push(place);
+    }
+}
+
+/// Where the connection with `id` is, or was.
+fn place(id: ConnectionId) -> usize {
+    usize::try_from(id.0 & ((1 << PLACE_BITS) - 1)).expect("a place fits a usize")
+}
