@@ -38,6 +38,7 @@ fn serve(length: usize, reply: &'static [u8]) -> SocketAddr {
 }
 
 fn answer(mut stream: TcpStream, length: usize, reply: &[u8]) {
+    stream.set_nodelay(true).unwrap();
     let mut chunk = [0; 4_096];
     let mut unanswered = 0;
     while let Ok(count @ 1..) = stream.read(&mut chunk) {
