@@ -2,7 +2,7 @@
 //! processors with the servers it measures, so it does no more than count replies; everything
 //! else in the workspace that reads replies uses the decoder of `warlock-resp`.
 
-use crate::{Error, Result, error::Context as _};
+use crate::{Error, Result};
 
 /// One complete reply at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +58,10 @@ fn scan_bulk(input: &[u8], digits: &[u8], line_length: usize) -> Result<Option<R
     if digits == b"-1" {
         return Ok(Some(ReplySpan { kind: ReplyKind::Null, length: line_length }));
     }
-    let body: usize = std::str::from_utf8(digits)
-        .context("bulk length")?
-        .parse()
-        .context(format_args!("bulk length in {}", preview(input)))?;
+    let body = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<usize>().ok());
+    let Some(body) = body else {
+        return Err(Error::new(format!("not a bulk length: {}", preview(input))));
+    };
     let length = line_length + body + 2;
     let complete = input.len() >= length;
     Ok(complete.then_some(ReplySpan { kind: ReplyKind::Value, length }))
