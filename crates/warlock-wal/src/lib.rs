@@ -1,1 +1,26 @@
-//! Placeholder until the first module lands.
+//! Everything of a node that must survive power loss: the write-ahead log of acceptor and replica,
+//! snapshots of the state machine, and the identity of the data directory.
+//!
+//! The crate never decides what to write, only when it is durable. It has no threads, no clocks and
+//! no network; every call blocks, so the host calls it from threads of its own: one for the
+//! [`Wal`], others for [`SnapshotWriter`] and [`SnapshotReceiver`].
+//!
+//! All access goes through the [`Disk`] trait: [`FsDisk`] is a real directory, [`FaultyDisk`] the
+//! double in memory that loses power, tears and reorders writes, and fails on demand.
+
+mod disk;
+mod error;
+mod frame;
+mod fs_disk;
+pub mod limits;
+mod mark;
+mod recovered;
+mod recovery;
+mod segment;
+mod wal;
+
+pub use disk::{Disk, DiskFile};
+pub use error::{IoError, WalError};
+pub use fs_disk::{FsDisk, FsFile};
+pub use recovered::{Note, Recovered, Tail};
+pub use wal::{Wal, WalOptions, WalStats};

@@ -1,0 +1,179 @@
+//! A real directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::disk::{Disk, DiskFile};
+
+const LOCK_FILE: &str = "lock";
+
+/// The most slices that one system call takes on every system.
+const SLICES_MAX: usize = 1024;
+
+/// A directory of a file system, locked against other processes while any handle lives.
+#[derive(Clone, Debug)]
+pub struct FsDisk {
+    directory: Arc<Directory>,
+}
+
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    handle: File,
+    _lock: File,
+}
+
+/// An open file of a [`FsDisk`].
+#[derive(Debug)]
+pub struct FsFile(File);
+
+impl FsDisk {
+    /// Opens the directory at `path`, creating it if its parent exists, and locks it.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process has it open; otherwise what the file system reports.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        match fs::create_dir(path) {
+            Ok(()) => sync_parent(path)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK_FILE))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+            match errno {
+                Errno::WOULDBLOCK => io::Error::new(
+                    io::ErrorKind::WouldBlock,
+                    format!("{} is in use by another process", path.display()),
+                ),
+                other => io::Error::from(other),
+            }
+        })?;
+        let directory = Directory { path: path.to_owned(), handle: File::open(path)?, _lock: lock };
+        Ok(Self { directory: Arc::new(directory) })
+    }
+
+    /// Where the directory is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.directory.path
+    }
+
+    fn file_path(&self, name: &str) -> PathBuf {
+        self.directory.path.join(name)
+    }
+}
+
+impl Disk for FsDisk {
+    type File = FsFile;
+
+    fn create(&self, name: &str) -> io::Result<FsFile> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(self.file_path(name))
+            .map(FsFile)
+    }
+
+    fn open(&self, name: &str) -> io::Result<FsFile> {
+        OpenOptions::new().read(true).write(true).open(self.file_path(name)).map(FsFile)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.file_path(from), self.file_path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.file_path(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory.path)? {
+            // What is not UTF-8 is not ours.
+            if let Ok(name) = entry?.file_name().into_string()
+                && name != LOCK_FILE
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.directory.handle.sync_all()
+    }
+}
+
+impl DiskFile for FsFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let allocate = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length);
+        match retry_on_intr(allocate) {
+            // Without support by the file system the space is not reserved, but the rest holds.
+            Err(Errno::OPNOTSUPP) if self.length()? < length => self.0.set_len(length),
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    fn write_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // Drops leading empty slices: a call that writes nothing means a full disk.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let some = &parts[..parts.len().min(SLICES_MAX)];
+            let written = retry_on_intr(|| rustix::io::pwritev(&self.0, some, offset))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            offset += written as u64;
+            IoSlice::advance_slices(&mut parts, written);
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match FileExt::read_at(&self.0, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
+    }
+}
+
+/// Makes a new directory itself durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}

@@ -1,0 +1,308 @@
+//! What the disk holds when a node starts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange};
+
+use crate::mark::Summary;
+
+/// Everything that acceptor and replica start from.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The highest ballot ever promised or accepted: the acceptor must never go below (P2).
+    pub ballot: Ballot,
+    /// The highest watermark on record: every slot below is decided, if not readable here.
+    pub decided: Slot,
+    /// Every slot below is decided, and is readable here or covered by the snapshot.
+    pub held: Slot,
+    /// The newest accepted pvalue of each slot that the snapshot does not cover, by slot.
+    pub pvalues: Vec<PValue>,
+    /// Decided batches that were learned after what `pvalues` has for their slots, by slot.
+    pub learned: Vec<(Slot, Batch)>,
+    /// Slots at or above `held` that this node may hold but cannot read (P6): the acceptor must
+    /// abstain for them. Ascending and disjoint.
+    pub unknown: Vec<SlotRange>,
+    /// How the log ends.
+    pub tail: Tail,
+    /// What an operator should know, in the order of the log.
+    pub notes: Vec<Note>,
+}
+
+impl Recovered {
+    /// The decided batches from the end of the snapshot up to `held`, without a gap.
+    #[must_use]
+    pub fn decided_batches(&self) -> Vec<Batch> {
+        let mut newest: BTreeMap<Slot, &Batch> =
+            self.pvalues.iter().map(|pvalue| (pvalue.slot, &pvalue.batch)).collect();
+        newest.extend(self.learned.iter().map(|(slot, batch)| (*slot, batch)));
+        newest.range(..self.held).map(|(_, batch)| (*batch).clone()).collect()
+    }
+
+    /// The pvalues that an acceptor with the watermark `held` still needs.
+    #[must_use]
+    pub fn undecided_pvalues(&self) -> Vec<PValue> {
+        let undecided = self.pvalues.iter().filter(|pvalue| pvalue.slot >= self.held);
+        undecided.cloned().collect()
+    }
+}
+
+/// How the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// With a complete frame.
+    Clean,
+    /// With a frame of which a part was never written: power or process was lost before its sync
+    /// returned, so nothing in it was acknowledged. It is dropped.
+    Torn {
+        /// Sequence of the frame.
+        sequence: u64,
+    },
+    /// With a frame that was written completely and damaged later. Its unreadable slots are
+    /// unknown.
+    Damaged {
+        /// Sequence of the frame.
+        sequence: u64,
+    },
+    /// With something of which nobody can say what it was. Every undecided slot up to
+    /// [`SUSPECT_WINDOW`](crate::limits::SUSPECT_WINDOW) beyond the highest on record is unknown,
+    /// and a promise may have been lost with it: the node must not vote before an operator or a
+    /// rule of the host takes it for a new member (P7).
+    Suspect {
+        /// Sequence of the frame that may have been there.
+        sequence: u64,
+    },
+}
+
+/// Something that an operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A frame is damaged; what of it cannot be read is unknown.
+    DamagedFrame {
+        /// The segment.
+        segment: String,
+        /// Sequence of the frame.
+        sequence: u64,
+    },
+    /// One of two copies of a frame's mark was damaged; nothing is lost.
+    RepairedFrame {
+        /// The segment.
+        segment: String,
+        /// Sequence of the frame.
+        sequence: u64,
+    },
+    /// Frames that were there cannot be found; the slots that they may hold are unknown.
+    LostFrames {
+        /// The segment in which they should be, or the one after them.
+        segment: String,
+        /// Sequence of the first of them.
+        sequence: u64,
+    },
+    /// The header of a segment is damaged; `lost` says whether both copies are.
+    DamagedHeader {
+        /// The segment.
+        segment: String,
+        /// Whether no copy is left.
+        lost: bool,
+    },
+    /// The log ends with a frame that was never acknowledged and is dropped.
+    TornTail {
+        /// The segment.
+        segment: String,
+        /// Sequence of the frame.
+        sequence: u64,
+    },
+    /// The log ends with something unreadable, see [`Tail::Suspect`].
+    SuspectTail {
+        /// The segment.
+        segment: String,
+        /// Sequence of the frame that may have been there.
+        sequence: u64,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DamagedFrame { segment, sequence } => {
+                write!(f, "{segment}: frame {sequence} is damaged, abstaining for its slots")
+            }
+            Self::RepairedFrame { segment, sequence } => {
+                write!(f, "{segment}: frame {sequence} is damaged in one place, nothing is lost")
+            }
+            Self::LostFrames { segment, sequence } => write!(
+                f,
+                "{segment}: frames from {sequence} on are lost, abstaining for all slots that \
+                 they may hold"
+            ),
+            Self::DamagedHeader { segment, lost: false } => {
+                write!(f, "{segment}: one copy of the header is damaged, nothing is lost")
+            }
+            Self::DamagedHeader { segment, lost: true } => {
+                write!(f, "{segment}: the header is damaged")
+            }
+            Self::TornTail { segment, sequence } => {
+                write!(f, "{segment}: dropped the unfinished frame {sequence} at the end")
+            }
+            Self::SuspectTail { segment, sequence } => write!(
+                f,
+                "{segment}: unreadable end where frame {sequence} may have been: a promise may \
+                 be lost"
+            ),
+        }
+    }
+}
+
+/// The newest events of each slot, gathered while the log is read in order.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    /// Slots below are covered by a snapshot and not gathered.
+    base: Option<Slot>,
+    accepted: BTreeMap<Slot, (Ballot, Batch)>,
+    learned: BTreeMap<Slot, Batch>,
+    unknown: Ranges,
+}
+
+impl Slots {
+    pub(crate) fn new(base: Slot) -> Self {
+        Self { base: Some(base), ..Self::default() }
+    }
+
+    fn base(&self) -> Slot {
+        self.base.unwrap_or(Slot::FIRST)
+    }
+
+    pub(crate) fn accept(&mut self, slot: Slot, ballot: Ballot, batch: Batch) {
+        if slot >= self.base() {
+            self.learned.remove(&slot);
+            self.unknown.remove(slot);
+            self.accepted.insert(slot, (ballot, batch));
+        }
+    }
+
+    /// A learned batch tells what is decided, but not what a lost record had accepted: a slot that
+    /// was unknown to the acceptor stays so until it is below the watermark.
+    pub(crate) fn learn(&mut self, slot: Slot, batch: Batch) {
+        if slot >= self.base() {
+            self.learned.insert(slot, batch);
+        }
+    }
+
+    /// Notes that a record for any slot of `range` may be lost here. What older records say about
+    /// these slots may have been replaced by it, so it counts no more.
+    pub(crate) fn damage(&mut self, range: SlotRange) {
+        let first = range.first.max(self.base());
+        if first > range.last {
+            return;
+        }
+        let range = SlotRange { first, ..range };
+        self.accepted.retain(|slot, _| !range.contains(*slot));
+        self.learned.retain(|slot, _| !range.contains(*slot));
+        self.unknown.add(range);
+    }
+
+    /// Ends the reading, after which `summary` is true.
+    pub(crate) fn finish(mut self, summary: &Summary) -> Recovered {
+        let Summary { ballot, decided, floor, .. } = *summary;
+        let base = self.base();
+        // A record below the floor may be one of a ballot that lost: the replica had no need to
+        // learn what the snapshot brought. Without that snapshot the slot is unknown.
+        self.accepted = self.accepted.split_off(&floor);
+        self.learned = self.learned.split_off(&floor);
+        let decided = decided.max(floor).max(base);
+        let mut held = base;
+        while self.learned.contains_key(&held)
+            || (held < decided && self.accepted.contains_key(&held))
+        {
+            held = held.next();
+        }
+        // A decided slot is known as soon as its content is, whatever was lost before.
+        for slot in self.accepted.keys().chain(self.learned.keys()) {
+            if *slot < decided {
+                self.unknown.remove(*slot);
+            }
+        }
+        self.add_missing(held, decided);
+        self.unknown.remove_below(held);
+        let pvalues = self.accepted.into_iter();
+        Recovered {
+            ballot,
+            decided,
+            held,
+            pvalues: pvalues
+                .map(|(slot, (ballot, batch))| PValue { ballot, slot, batch })
+                .collect(),
+            learned: self.learned.into_iter().collect(),
+            unknown: self.unknown.0,
+            tail: Tail::Clean,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Decided slots without any record are unknown too, for example those that only a damaged
+    /// snapshot covered.
+    fn add_missing(&mut self, held: Slot, decided: Slot) {
+        let mut missing = held;
+        let present: Vec<Slot> = {
+            let accepted = self.accepted.range(held..).map(|(slot, _)| *slot);
+            let learned = self.learned.range(held..).map(|(slot, _)| *slot);
+            let mut present: Vec<Slot> = accepted.chain(learned).collect();
+            present.push(decided.max(held));
+            present.sort_unstable();
+            present
+        };
+        for slot in present.into_iter().take_while(|slot| *slot <= decided) {
+            if missing < slot {
+                self.unknown.add(SlotRange { first: missing, last: before(slot) });
+            }
+            missing = slot.next();
+        }
+    }
+}
+
+/// Ascending, disjoint ranges of slots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranges(Vec<SlotRange>);
+
+impl Ranges {
+    pub(crate) fn add(&mut self, range: SlotRange) {
+        let mut merged = range;
+        let mut kept = Vec::with_capacity(self.0.len() + 1);
+        for other in self.0.drain(..) {
+            let apart = other.last.position().saturating_add(1) < merged.first.position()
+                || merged.last.position().saturating_add(1) < other.first.position();
+            if apart {
+                kept.push(other);
+            } else {
+                merged.first = merged.first.min(other.first);
+                merged.last = merged.last.max(other.last);
+            }
+        }
+        kept.push(merged);
+        kept.sort_unstable();
+        self.0 = kept;
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let Some(index) = self.0.iter().position(|range| range.contains(slot)) else {
+            return;
+        };
+        let SlotRange { first, last } = self.0[index];
+        let left = (first < slot).then(|| SlotRange { first, last: before(slot) });
+        let right = (slot < last).then(|| SlotRange { first: slot.next(), last });
+        self.0.splice(index..=index, left.into_iter().chain(right));
+    }
+
+    fn remove_below(&mut self, slot: Slot) {
+        self.0.retain(|range| range.last >= slot);
+        if let Some(range) = self.0.first_mut() {
+            range.first = range.first.max(slot);
+        }
+    }
+}
+
+/// The slot before `slot`, which is not the first.
+pub(crate) fn before(slot: Slot) -> Slot {
+    Slot::new(slot.position() - 1)
+}

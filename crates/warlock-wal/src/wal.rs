@@ -1,0 +1,396 @@
+//! The write-ahead log.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use warlock_paxos::{Record, Slot};
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Doing, IoError, WalError};
+use crate::frame::Gathered;
+use crate::limits::{PAGE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+use crate::mark::{Kind, MARK_LENGTH, Summary};
+use crate::recovered::{Recovered, Slots, Tail};
+use crate::recovery::{self, Scan};
+use crate::segment::{self, SegmentHeader, TEMPORARY_SUFFIX};
+
+/// How to keep the log.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// Length of a segment in bytes, at least
+    /// [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN); a larger frame makes a larger one.
+    pub segment_bytes: u64,
+    /// A number that clients cannot guess, the same for the life of a data directory, such as a
+    /// part of its incarnation. It keeps values that look like a piece of a log from being taken
+    /// for one when damage is searched through.
+    pub salt: u64,
+    /// Whether the directory may be new. If not, a missing log is an error, because its promises
+    /// are missing with it (P7).
+    pub may_create: bool,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, salt: 0, may_create: true }
+    }
+}
+
+/// What the log did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WalStats {
+    /// Syncs that wrote something.
+    pub syncs: u64,
+    /// Records written.
+    pub records: u64,
+    /// Bytes written, padding included.
+    pub bytes_written: u64,
+    /// Segments made.
+    pub segments_created: u64,
+    /// Segments dropped by truncation.
+    pub segments_removed: u64,
+}
+
+/// The log of one node, open for writing.
+///
+/// After an error it refuses everything (P8): what is durable then is known only after opening it
+/// again.
+#[derive(Debug)]
+pub struct Wal<D: Disk> {
+    disk: D,
+    options: WalOptions,
+    /// All segments but the last, oldest first.
+    closed: VecDeque<Closed>,
+    active: Active<D::File>,
+    /// Sequence of the next frame.
+    sequence: u64,
+    /// What is true after everything appended.
+    summary: Summary,
+    /// What is true after everything synced.
+    synced: Summary,
+    gathered: Gathered,
+    is_dirty: bool,
+    is_poisoned: bool,
+    stats: WalStats,
+}
+
+#[derive(Debug)]
+struct Closed {
+    first: u64,
+    length: u64,
+    highest: Option<Slot>,
+}
+
+#[derive(Debug)]
+struct Active<F> {
+    file: F,
+    name: String,
+    first: u64,
+    length: u64,
+    salt: u64,
+    /// Where the next frame starts.
+    position: u64,
+    highest: Option<Slot>,
+}
+
+impl<D: Disk> Wal<D> {
+    /// Opens the log, and makes a new one if there is none.
+    ///
+    /// # Errors
+    /// [`WalError`]; opening can be tried again after any of them.
+    pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovered), WalError> {
+        let options = WalOptions {
+            segment_bytes: options
+                .segment_bytes
+                .max(SEGMENT_BYTES_MIN)
+                .next_multiple_of(PAGE_BYTES),
+            ..options
+        };
+        // What a killed process made of the directory is acted upon, so it must be durable.
+        disk.sync_directory().doing("sync", ".")?;
+        let names = disk.list().doing("list", ".")?;
+        let firsts = segments_of(&names);
+        if firsts.is_empty() {
+            if !options.may_create {
+                return Err(WalError::LogMissing);
+            }
+            return Ok(Self::create(disk, options)?);
+        }
+        let scan = recovery::scan(&disk, &firsts, options.salt, Slots::new(Slot::FIRST))?;
+        remove_temporaries(&disk, &names)?;
+        Ok(Self::resume(disk, options, scan)?)
+    }
+
+    fn create(disk: D, options: WalOptions) -> Result<(Self, Recovered), IoError> {
+        let header = SegmentHeader {
+            salt: options.salt,
+            first: 1,
+            follows: 0,
+            length: options.segment_bytes,
+            summary: Summary::EMPTY,
+        };
+        let active = Active::create(&disk, &header)?;
+        let wal = Self::new(disk, options, VecDeque::new(), active, &header);
+        let recovered = Slots::new(Slot::FIRST).finish(&wal.summary);
+        Ok((wal, recovered))
+    }
+
+    /// Goes on behind the last frame or, if that is not in order, in a new segment, so that what is
+    /// damaged stays where it is and is found damaged again.
+    fn resume(
+        disk: D,
+        options: WalOptions,
+        scan: Scan<D::File>,
+    ) -> Result<(Self, Recovered), IoError> {
+        let Scan { slots, summary, tail, notes, segments, last, sequence } = scan;
+        let mut closed: VecDeque<Closed> = segments
+            .into_iter()
+            .map(|segment| Closed {
+                first: segment.first,
+                length: segment.length,
+                highest: segment.highest,
+            })
+            .collect();
+        let (first, follows) = match tail {
+            Tail::Clean | Tail::Damaged { .. } => (sequence + 1, sequence),
+            Tail::Torn { sequence } => (sequence + 1, sequence - 1),
+            Tail::Suspect { sequence } => (sequence + 1, sequence),
+        };
+        let (active, header) = match last.header {
+            Some(header) if tail == Tail::Clean => {
+                let segment = closed.pop_back();
+                let active = Active {
+                    file: last.file,
+                    name: segment::name(header.first),
+                    first: header.first,
+                    length: header.length,
+                    salt: header.salt,
+                    position: last.end,
+                    highest: segment.and_then(|segment| segment.highest),
+                };
+                (active, header)
+            }
+            _ => {
+                let header = SegmentHeader {
+                    salt: options.salt,
+                    first,
+                    follows,
+                    length: options.segment_bytes,
+                    summary,
+                };
+                // A segment without a readable header or frame is replaced.
+                closed.retain(|segment| segment.first != first);
+                (Active::create(&disk, &header)?, header)
+            }
+        };
+        let mut wal = Self::new(disk, options, closed, active, &header);
+        wal.sequence = first;
+        wal.summary = summary;
+        wal.synced = summary;
+        let mut recovered = slots.finish(&summary);
+        recovered.tail = tail;
+        recovered.notes = notes;
+        Ok((wal, recovered))
+    }
+
+    fn new(
+        disk: D,
+        options: WalOptions,
+        closed: VecDeque<Closed>,
+        active: Active<D::File>,
+        header: &SegmentHeader,
+    ) -> Self {
+        Self {
+            disk,
+            options,
+            closed,
+            active,
+            sequence: header.first,
+            summary: header.summary,
+            synced: header.summary,
+            gathered: Gathered::new(),
+            is_dirty: false,
+            is_poisoned: false,
+            stats: WalStats::default(),
+        }
+    }
+
+    /// Gathers a record for the next [`sync`](Self::sync); does no I/O, and shares the batch.
+    ///
+    /// # Panics
+    /// If a promise or an accept is below one that was appended or recovered before (P2).
+    pub fn append(&mut self, record: &Record) {
+        self.is_dirty = true;
+        match record {
+            Record::Promise { ballot } => {
+                assert!(
+                    *ballot >= self.summary.ballot,
+                    "P2: promise {ballot} after {}",
+                    self.summary.ballot
+                );
+                self.summary.ballot = *ballot;
+            }
+            Record::Accept(pvalue) => {
+                assert!(
+                    pvalue.ballot >= self.summary.ballot,
+                    "P2: accept {} after {}",
+                    pvalue.ballot,
+                    self.summary.ballot
+                );
+                self.summary.ballot = pvalue.ballot;
+                self.gathered.push(pvalue.slot, Some(pvalue.ballot), &pvalue.batch);
+            }
+            Record::Learn { slot, batch } => self.gathered.push(*slot, None, batch),
+            Record::Decided { slot } => self.summary.decided = self.summary.decided.max(*slot),
+        }
+        self.summary.highest = self.summary.highest.max(self.gathered.highest());
+    }
+
+    /// Makes everything appended durable: one write and one sync, whatever the number of records.
+    /// Without anything appended it does nothing.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if the disk failed, [`WalError::Poisoned`] if it did so earlier (P8).
+    pub fn sync(&mut self) -> Result<(), WalError> {
+        self.guarded(|wal| {
+            if wal.is_dirty {
+                wal.write_frame()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Says that a durable snapshot covers every slot below `slot`, so that records for them count
+    /// no more, and drops segments that hold nothing else. Syncs whatever was appended before.
+    ///
+    /// What the dropped segments say about ballots and watermarks stays, because every later frame
+    /// repeats it (P2). After the installation of a snapshot of another node this must be called
+    /// before the next [`Record::Decided`] is appended: records below the snapshot may be of
+    /// ballots that lost.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if the disk failed, [`WalError::Poisoned`] if it did so earlier (P8).
+    pub fn truncate_below(&mut self, slot: Slot) -> Result<(), WalError> {
+        self.guarded(|wal| {
+            if slot > wal.summary.floor {
+                wal.summary.floor = slot;
+                wal.write_frame()?;
+            }
+            while let Some(oldest) = wal.closed.front()
+                && oldest.highest.is_none_or(|highest| highest < slot)
+            {
+                let name = segment::name(oldest.first);
+                wal.disk.remove(&name).doing("remove", &name)?;
+                // One by one: what is left must never have a hole.
+                wal.disk.sync_directory().doing("sync", ".")?;
+                wal.closed.pop_front();
+                wal.stats.segments_removed += 1;
+            }
+            Ok(())
+        })
+    }
+
+    /// Bytes that the log takes on disk, preallocated space included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(|segment| segment.length).sum();
+        closed + self.active.length
+    }
+
+    /// What the log did since it was opened.
+    #[must_use]
+    pub const fn stats(&self) -> WalStats {
+        self.stats
+    }
+
+    fn guarded(
+        &mut self,
+        action: impl FnOnce(&mut Self) -> Result<(), IoError>,
+    ) -> Result<(), WalError> {
+        if self.is_poisoned {
+            return Err(WalError::Poisoned);
+        }
+        let result = action(self);
+        self.is_poisoned = result.is_err();
+        Ok(result?)
+    }
+
+    fn write_frame(&mut self) -> Result<(), IoError> {
+        let mark = self.gathered.mark(self.sequence, self.summary);
+        // Behind the frame there must be room for its seal.
+        if self.active.position + mark.length + PAGE_BYTES > self.active.length {
+            self.rotate(mark.length)?;
+        }
+        let Active { file, name, salt, position, .. } = &self.active;
+        self.gathered
+            .write(&mark, *salt, *position, |parts| file.write_at(parts, *position))
+            .doing("write", name)?;
+        file.sync_data().doing("sync", name)?;
+        let end = position + mark.length;
+        let seal = mark.encode(Kind::Seal, *salt, *position);
+        let mut sector = [0; SECTOR_BYTES as usize];
+        for copy in sector.chunks_exact_mut(MARK_LENGTH) {
+            copy.copy_from_slice(&seal);
+        }
+        file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)?;
+        self.active.position = end;
+        self.active.highest = self.active.highest.max(self.gathered.highest());
+        self.synced = self.summary;
+        self.sequence += 1;
+        self.stats.syncs += 1;
+        self.stats.records += u64::from(mark.records);
+        self.stats.bytes_written += mark.length;
+        self.gathered.clear();
+        self.is_dirty = false;
+        Ok(())
+    }
+
+    /// Goes on in a new segment that has room for a frame of `frame_length` bytes.
+    fn rotate(&mut self, frame_length: u64) -> Result<(), IoError> {
+        let header = SegmentHeader {
+            salt: self.options.salt,
+            first: self.sequence,
+            follows: self.sequence - 1,
+            length: self.options.segment_bytes.max(frame_length + 2 * PAGE_BYTES),
+            summary: self.synced,
+        };
+        let active = Active::create(&self.disk, &header)?;
+        let old = std::mem::replace(&mut self.active, active);
+        self.closed.push_back(Closed {
+            first: old.first,
+            length: old.length,
+            highest: old.highest,
+        });
+        self.stats.segments_created += 1;
+        Ok(())
+    }
+}
+
+impl<F: DiskFile> Active<F> {
+    fn create<D: Disk<File = F>>(disk: &D, header: &SegmentHeader) -> Result<Self, IoError> {
+        Ok(Self {
+            file: segment::create(disk, header)?,
+            name: segment::name(header.first),
+            first: header.first,
+            length: header.length,
+            salt: header.salt,
+            position: PAGE_BYTES,
+            highest: None,
+        })
+    }
+}
+
+/// First sequences of the segments among `names`, ascending.
+fn segments_of(names: &[String]) -> Vec<u64> {
+    let mut firsts: Vec<u64> =
+        names.iter().filter_map(|name| segment::first_in_name(name)).collect();
+    firsts.sort_unstable();
+    firsts
+}
+
+/// Removes files that were not complete when an earlier process ended.
+fn remove_temporaries<D: Disk>(disk: &D, names: &[String]) -> Result<(), IoError> {
+    for name in names.iter().filter(|name| name.ends_with(TEMPORARY_SUFFIX)) {
+        disk.remove(name).doing("remove", name)?;
+    }
+    Ok(())
+}
