@@ -1,6 +1,8 @@
 //! What the log needs from whatever holds the data.
 //!
-//! The in-memory state of this crate is one back end.
+//! The in-memory state of this crate is one back end. All must pass [`check_all`].
+//!
+//! [`check_all`]: crate::conformance::check_all
 
 use warlock_resp::{ReplyWriter, Request};
 

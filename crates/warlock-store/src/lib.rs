@@ -13,6 +13,7 @@ mod accounts;
 mod applier;
 pub mod backend;
 mod commands;
+pub mod conformance;
 pub mod entry;
 mod item;
 pub mod limits;

@@ -137,6 +137,55 @@ pub(crate) enum Sight<'a> {
     Limbo,
 }
 
+/// The time at which a command looks at keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    log_time_us: u64,
+    now_us: u64,
+}
+
+impl Moment {
+    /// Now in microseconds since the Unix epoch; never before log time.
+    pub(crate) fn now_us(self) -> u64 {
+        self.now_us.max(self.log_time_us)
+    }
+
+    /// What is to be seen of `item`.
+    pub(crate) fn sight(self, item: Option<&Item>) -> Sight<'_> {
+        match item {
+            None => Sight::Absent,
+            Some(item) => match self.presence(item.deadline_ms()) {
+                Presence::Absent => Sight::Absent,
+                Presence::Present => Sight::Present(item),
+                Presence::Limbo => Sight::Limbo,
+            },
+        }
+    }
+
+    /// Whether a key with this deadline is there.
+    pub(crate) fn presence(self, deadline_ms: Option<u64>) -> Presence {
+        match deadline_ms {
+            None => Presence::Present,
+            Some(deadline_ms) if is_due(deadline_ms, self.log_time_us) => Presence::Absent,
+            Some(deadline_ms) if is_due(deadline_ms, self.now_us) => Presence::Limbo,
+            Some(_) => Presence::Present,
+        }
+    }
+
+    /// Milliseconds from now until `deadline_ms`, as a client is told.
+    pub(crate) fn remaining_ms(self, deadline_ms: u64) -> u64 {
+        deadline_ms.saturating_sub(self.now_us().div_ceil(MICROSECONDS))
+    }
+}
+
+/// [`Sight`] without the item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    Absent,
+    Present,
+    Limbo,
+}
+
 impl<'a> ReadView<'a> {
     fn at(shared: &'a Shared, db: usize, now_us: u64) -> Self {
         Self {
@@ -162,7 +211,7 @@ impl<'a> ReadView<'a> {
             return Some(account.keys - due.count() as u64);
         }
         let keys = self.shared.keys(self.db);
-        let all_live = !is_due(self.shared.first_deadline_ms(self.db), self.now_us());
+        let all_live = !is_due(self.shared.first_deadline_ms(self.db), self.moment().now_us());
         all_live.then_some(keys)
     }
 
@@ -175,26 +224,9 @@ impl<'a> ReadView<'a> {
         self.seed
     }
 
-    /// Now in microseconds since the Unix epoch. Call it under the locks of the command.
-    pub(crate) fn now_us(&self) -> u64 {
-        self.now_us.max(self.shared.log_time_us())
-    }
-
-    /// What is to be seen of an item. Call it under the locks of the command.
-    pub(crate) fn sight<'i>(&self, item: Option<&'i Item>) -> Sight<'i> {
-        let Some(item) = item else {
-            return Sight::Absent;
-        };
-        match item.deadline_ms() {
-            None => Sight::Present(item),
-            Some(deadline_ms) if is_due(deadline_ms, self.shared.log_time_us()) => Sight::Absent,
-            Some(deadline_ms) if is_due(deadline_ms, self.now_us) => Sight::Limbo,
-            Some(_) => Sight::Present(item),
-        }
-    }
-
-    /// Milliseconds from now until `deadline_ms`, as a client is told.
-    pub(crate) fn remaining_ms(&self, deadline_ms: u64) -> u64 {
-        deadline_ms.saturating_sub(self.now_us().div_ceil(MICROSECONDS))
+    /// The time of this command. Taken once, under all of its locks: log time does not wait for
+    /// readers, and two keys must not be looked at in two different times.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { log_time_us: self.shared.log_time_us(), now_us: self.now_us }
     }
 }

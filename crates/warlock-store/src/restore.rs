@@ -91,7 +91,11 @@ impl Restore {
         };
         let checkpoint =
             checkpoint(header.next_slot, header.log_time_us, &self.accounts, &self.origins);
-        if checkpoint.digest == header.digest { Ok(checkpoint) } else { Err(RestoreError::Digest) }
+        if checkpoint.digest == header.digest && self.accounts.keys() == header.items {
+            Ok(checkpoint)
+        } else {
+            Err(RestoreError::Digest)
+        }
     }
 
     fn header(&mut self, body: &[u8]) -> Result<(), RestoreError> {

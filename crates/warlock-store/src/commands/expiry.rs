@@ -15,23 +15,21 @@ pub(super) fn remaining(
     request: &Request<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> ReadOutcome {
-    look_at_one(view, request, |item| {
+    look_at_one(view, request, |item, moment| {
         let Some(item) = item else {
             return reply.integer(NO_KEY);
         };
         let Some(deadline_ms) = item.deadline_ms() else {
             return reply.integer(NO_DEADLINE);
         };
-        let shown_ms = if matches!(id, CommandId::Ttl | CommandId::PTtl) {
-            view.remaining_ms(deadline_ms)
-        } else {
-            deadline_ms
-        };
-        let shown = match id {
+        let remaining = matches!(id, CommandId::Ttl | CommandId::PTtl);
+        let seconds = matches!(id, CommandId::Ttl | CommandId::ExpireTime);
+        let shown = match (remaining, seconds) {
             // Redis rounds what remains, and cuts off what is absolute.
-            CommandId::Ttl => shown_ms.saturating_add(MILLISECONDS / 2) / MILLISECONDS,
-            CommandId::ExpireTime => shown_ms / MILLISECONDS,
-            _ => shown_ms,
+            (true, true) => (moment.remaining_ms(deadline_ms) + MILLISECONDS / 2) / MILLISECONDS,
+            (true, false) => moment.remaining_ms(deadline_ms),
+            (false, true) => deadline_ms / MILLISECONDS,
+            (false, false) => deadline_ms,
         };
         reply.integer(i64::try_from(shown).unwrap_or(i64::MAX));
     })

@@ -95,7 +95,7 @@ pub(super) fn exists(
     let mut present = 0;
     let mut show = |item: Option<&crate::item::Item>| present += i64::from(item.is_some());
     let outcome = if request.len() == 2 {
-        look_at_one(view, request, show)
+        look_at_one(view, request, |item, _| show(item))
     } else {
         look_at_all(view, request, &mut show)
     };
@@ -111,7 +111,7 @@ pub(super) fn kind(
     request: &Request<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> ReadOutcome {
-    look_at_one(view, request, |item| {
+    look_at_one(view, request, |item, _| {
         reply.simple(if item.is_some() { "string" } else { "none" });
     })
 }
@@ -127,7 +127,7 @@ pub(super) fn size(view: &ReadView<'_>, reply: &mut ReplyWriter<'_>) -> ReadOutc
 
 /// `TIME`: the log's time, as everything that depends on time does.
 pub(super) fn time(view: &ReadView<'_>, reply: &mut ReplyWriter<'_>) -> ReadOutcome {
-    let now_us = view.now_us();
+    let now_us = view.moment().now_us();
     reply.array(2);
     for part in [now_us / MICROSECONDS, now_us % MICROSECONDS] {
         let mut digits = Vec::new();

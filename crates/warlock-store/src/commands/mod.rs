@@ -11,11 +11,12 @@ use warlock_resp::{ReplyWriter, Request};
 
 use crate::item::Item;
 use crate::map::Key;
-use crate::reader::{ReadOutcome, ReadView, Sight};
+use crate::reader::{Moment, ReadOutcome, ReadView, Sight};
 use crate::table::{CommandId, CommandSpec};
 use crate::write::Writer;
 
 /// Executes a command of `Class::Read`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test runs every command of this class")]
 pub(crate) fn read(
     spec: &CommandSpec,
     view: &ReadView<'_>,
@@ -46,6 +47,7 @@ pub(crate) fn read(
 }
 
 /// Executes a command of `Class::Write`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test runs every command of this class")]
 pub(crate) fn write(
     spec: &CommandSpec,
     writer: &mut Writer<'_>,
@@ -129,15 +131,16 @@ impl CommandError {
 fn look_at_one(
     view: &ReadView<'_>,
     request: &Request<'_>,
-    show: impl FnOnce(Option<&Item>),
+    show: impl FnOnce(Option<&Item>, Moment),
 ) -> ReadOutcome {
     let key = view.key(&request[1]);
     let hasher = view.shared.hasher;
     let shard = view.shared.read(hasher.shard(key.hash));
-    match view.sight(shard.tables[view.db].find(hasher, key)) {
+    let moment = view.moment();
+    match moment.sight(shard.tables[view.db].find(hasher, key)) {
         Sight::Limbo => return ReadOutcome::Limbo,
-        Sight::Absent => show(None),
-        Sight::Present(item) => show(Some(item)),
+        Sight::Absent => show(None, moment),
+        Sight::Present(item) => show(Some(item), moment),
     }
     ReadOutcome::Done
 }
@@ -152,10 +155,11 @@ fn look_at_all(
     let keys: Vec<Key<'_>> = request.args().skip(1).map(|bytes| view.key(bytes)).collect();
     let shards = view.shared.shards_of(&keys);
     let guards: Vec<_> = shards.iter().map(|shard| view.shared.read(*shard)).collect();
+    let moment = view.moment();
     let sight = |key: &Key<'_>| {
         let found = shards.binary_search(&hasher.shard(key.hash));
         let shard = &guards[found.expect("the shards of all keys are locked")];
-        view.sight(shard.tables[view.db].find(hasher, *key))
+        moment.sight(shard.tables[view.db].find(hasher, *key))
     };
     let volatile = view.shared.volatile(view.db) > 0;
     if volatile && keys.iter().any(|key| matches!(sight(key), Sight::Limbo)) {

@@ -2,13 +2,14 @@
 //!
 //! Keys come in ascending order of their hashes, which is the same on every replica.
 
+use parking_lot::RwLockReadGuard;
 use warlock_resp::{ReplyWriter, Request, decimal};
 
 use super::{CommandError, parse_integer};
 use crate::item::Item;
-use crate::map::Segment;
+use crate::map::{Segment, Shard};
 use crate::pattern;
-use crate::reader::{ReadOutcome, ReadView, Sight};
+use crate::reader::{Presence, ReadOutcome, ReadView};
 
 /// `KEYS`, with every shard locked: what it lists was there at one moment.
 pub(super) fn keys(
@@ -17,20 +18,17 @@ pub(super) fn keys(
     reply: &mut ReplyWriter<'_>,
 ) -> ReadOutcome {
     let wanted = &request[1];
-    let guards: Vec<_> = (0..view.shared.shards()).map(|shard| view.shared.read(shard)).collect();
+    let guards = lock_all(view);
+    let moment = view.moment();
     let mut found: Vec<&Item> = Vec::new();
-    for shard in &guards {
-        for segment in shard.tables[view.db].segments() {
-            for (_, item) in segment.sorted(view.shared.hasher, 0) {
-                if !pattern::matches(wanted, item.key()) {
-                    continue;
-                }
-                match view.sight(Some(item)) {
-                    Sight::Present(item) => found.push(item),
-                    Sight::Absent => {}
-                    Sight::Limbo => return ReadOutcome::Limbo,
-                }
-            }
+    for item in sorted(&guards, view) {
+        if !pattern::matches(wanted, item.key()) {
+            continue;
+        }
+        match moment.presence(item.deadline_ms()) {
+            Presence::Present => found.push(item),
+            Presence::Absent => {}
+            Presence::Limbo => return ReadOutcome::Limbo,
         }
     }
     reply.array(found.len());
@@ -67,9 +65,7 @@ pub(super) fn scan(
         } else {
             table.segments()
         };
-        if !page.take(segments, from) {
-            return Ok(ReadOutcome::Limbo);
-        }
+        page.take(segments, from);
         guards.push(shard);
         if page.full {
             break;
@@ -77,7 +73,17 @@ pub(super) fn scan(
     }
     let next = if page.full { page.last + 1 } else { 0 };
     let next = if next > CURSOR_MAX { 0 } else { next };
-    reply_page(next, &page.keys, reply);
+    // Only now, under all locks, is it known which of the keys are there.
+    let moment = view.moment();
+    let mut present = Vec::new();
+    for (key, deadline_ms) in page.keys {
+        match moment.presence(deadline_ms) {
+            Presence::Present => present.push(key),
+            Presence::Absent => {}
+            Presence::Limbo => return Ok(ReadOutcome::Limbo),
+        }
+    }
+    reply_page(next, &present, reply);
     Ok(ReadOutcome::Done)
 }
 
@@ -96,24 +102,23 @@ pub(super) fn random_key(view: &ReadView<'_>, reply: &mut ReplyWriter<'_>) -> Re
         let Some((_, item)) = items.get(random.below(items.len())) else {
             continue;
         };
-        match view.sight(Some(item)) {
-            Sight::Limbo => return ReadOutcome::Limbo,
-            Sight::Absent => {}
-            Sight::Present(item) => {
+        match view.moment().presence(item.deadline_ms()) {
+            Presence::Limbo => return ReadOutcome::Limbo,
+            Presence::Absent => {}
+            Presence::Present => {
                 reply.bulk(item.key());
                 return ReadOutcome::Done;
             }
         }
     }
-    let guards: Vec<_> = (0..view.shared.shards()).map(|shard| view.shared.read(shard)).collect();
-    let tables = guards.iter().map(|shard| &shard.tables[view.db]);
-    let segments = tables.flat_map(|table| table.segments());
+    let guards = lock_all(view);
+    let moment = view.moment();
     let mut present = Vec::new();
-    for (_, item) in segments.flat_map(|segment| segment.sorted(hasher, 0)) {
-        match view.sight(Some(item)) {
-            Sight::Limbo => return ReadOutcome::Limbo,
-            Sight::Absent => {}
-            Sight::Present(item) => present.push(item),
+    for item in sorted(&guards, view) {
+        match moment.presence(item.deadline_ms()) {
+            Presence::Limbo => return ReadOutcome::Limbo,
+            Presence::Absent => {}
+            Presence::Present => present.push(item),
         }
     }
     match present.get(random.below(present.len())) {
@@ -121,6 +126,20 @@ pub(super) fn random_key(view: &ReadView<'_>, reply: &mut ReplyWriter<'_>) -> Re
         None => reply.null(),
     }
     ReadOutcome::Done
+}
+
+fn lock_all<'a>(view: &ReadView<'a>) -> Vec<RwLockReadGuard<'a, Shard>> {
+    (0..view.shared.shards()).map(|shard| view.shared.read(shard)).collect()
+}
+
+/// All items of the database in ascending order of their keys' hashes.
+fn sorted<'g>(
+    guards: &'g [RwLockReadGuard<'_, Shard>],
+    view: &ReadView<'_>,
+) -> impl Iterator<Item = &'g Item> {
+    let (db, hasher) = (view.db, view.shared.hasher);
+    let segments = guards.iter().flat_map(move |shard| shard.tables[db].segments());
+    segments.flat_map(move |segment| segment.sorted(hasher, 0)).map(|(_, item)| item)
 }
 
 /// One reply to `SCAN` in the making.
@@ -134,12 +153,13 @@ struct Page<'a> {
     last: u64,
     /// Enough was looked at, and more keys may follow.
     full: bool,
-    keys: Vec<Vec<u8>>,
+    /// Keys that match, with their deadlines.
+    keys: Vec<(Vec<u8>, Option<u64>)>,
 }
 
 impl Page<'_> {
-    /// Takes the keys of `segments` with a hash of at least `from`. False if one is in limbo.
-    fn take(&mut self, segments: &[Segment], from: u64) -> bool {
+    /// Takes the keys of `segments` with a hash of at least `from`.
+    fn take(&mut self, segments: &[Segment], from: u64) {
         let hasher = self.view.shared.hasher;
         for segment in segments {
             for (hash, item) in segment.sorted(hasher, from) {
@@ -147,21 +167,15 @@ impl Page<'_> {
                 // Keys that share a cursor must share a page.
                 if self.looked_at >= self.options.count && cursor != self.last {
                     self.full = true;
-                    return true;
+                    return;
                 }
                 self.looked_at += 1;
                 self.last = cursor;
-                if !self.options.wants(item) {
-                    continue;
-                }
-                match self.view.sight(Some(item)) {
-                    Sight::Present(item) => self.keys.push(item.key().to_vec()),
-                    Sight::Absent => {}
-                    Sight::Limbo => return false,
+                if self.options.wants(item) {
+                    self.keys.push((item.key().to_vec(), item.deadline_ms()));
                 }
             }
         }
-        true
     }
 }
 

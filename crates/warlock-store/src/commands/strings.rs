@@ -13,7 +13,7 @@ pub(super) fn get(
     request: &Request<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> ReadOutcome {
-    look_at_one(view, request, |item| reply_value(item, reply))
+    look_at_one(view, request, |item, _| reply_value(item, reply))
 }
 
 pub(super) fn mget(
@@ -36,7 +36,7 @@ pub(super) fn strlen(
     request: &Request<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> ReadOutcome {
-    look_at_one(view, request, |item| {
+    look_at_one(view, request, |item, _| {
         reply.integer(item.map_or(0, |item| count(item.value().len())));
     })
 }

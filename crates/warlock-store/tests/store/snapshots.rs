@@ -1,0 +1,179 @@
+//! Snapshots taken while writes go on are the state of one moment.
+
+use std::thread;
+
+use proptest::prelude::*;
+use warlock_store::conformance::Replica;
+use warlock_store::limits::SNAPSHOT_CHUNK_LENGTH;
+use warlock_store::{Applier, Options, RestoreError, SnapshotStream};
+
+use crate::small;
+
+fn fill(replica: &mut Replica<Applier>, keys: u32) {
+    for key in 0..keys {
+        write(replica, key, "before");
+    }
+}
+
+fn write(replica: &mut Replica<Applier>, key: u32, value: &str) {
+    let (key, value) = (format!("key:{key}"), format!("{value} {key}"));
+    let reply = replica.apply(&[b"SET", key.as_bytes(), value.as_bytes()]);
+    assert_eq!(reply, b"+OK\r\n");
+}
+
+fn restored(chunks: &[Vec<u8>], options: Options) -> Replica<Applier> {
+    let mut copy = Replica::new(warlock_store::new(options));
+    copy.restore(chunks).expect("a whole snapshot");
+    copy
+}
+
+#[test]
+fn a_snapshot_on_another_thread_is_the_state_when_it_was_taken() {
+    let options = Options { hash_seed: 3, shards: 16 };
+    let mut replica = Replica::new(warlock_store::new(options));
+    fill(&mut replica, 20_000);
+    for round in 0..5 {
+        let then = replica.reader.checkpoint();
+        let snapshot = replica.backend.snapshot();
+        let chunks = thread::scope(|scope| {
+            let stream = scope.spawn(|| snapshot.collect::<Vec<_>>());
+            for key in 0..10_000 {
+                write(&mut replica, key * 3, &format!("during {round}"));
+                if key % 7 == 0 {
+                    replica.apply(&[b"DEL", format!("key:{}", key * 2).as_bytes()]);
+                }
+            }
+            stream.join().unwrap()
+        });
+        assert!(!replica.backend.is_snapshotting());
+        assert_eq!(restored(&chunks, options).reader.checkpoint(), then);
+    }
+}
+
+#[test]
+fn a_flush_and_growth_during_a_snapshot_change_nothing_in_it() {
+    let options = Options { hash_seed: 3, shards: 1 };
+    let mut replica = Replica::new(warlock_store::new(options));
+    fill(&mut replica, 5_000);
+    let then = replica.reader.checkpoint();
+    let snapshot = replica.backend.snapshot();
+    // Segments split, the table empties, and grows again.
+    for key in 5_000..20_000 {
+        write(&mut replica, key, "new");
+    }
+    replica.apply(&[b"FLUSHALL"]);
+    fill(&mut replica, 3_000);
+    for key in 0..3_000 {
+        replica.apply(&[b"DEL", format!("key:{key}").as_bytes()]);
+    }
+    fill(&mut replica, 10);
+    let chunks: Vec<_> = snapshot.collect();
+    assert_eq!(restored(&chunks, options).reader.checkpoint(), then);
+}
+
+#[test]
+fn a_restore_during_a_snapshot_changes_nothing_in_it() {
+    let mut one = Replica::new(small());
+    fill(&mut one, 2_000);
+    let mut two = Replica::new(small());
+    fill(&mut two, 10);
+    let other: Vec<_> = two.backend.snapshot().collect();
+    let then = one.reader.checkpoint();
+    let snapshot = one.backend.snapshot();
+    one.restore(&other).unwrap();
+    assert_eq!(one.reader.checkpoint(), two.reader.checkpoint());
+    let chunks: Vec<_> = snapshot.collect();
+    one.restore(&chunks).unwrap();
+    assert_eq!(one.reader.checkpoint(), then);
+}
+
+#[test]
+fn chunks_are_bounded_but_for_large_values() {
+    let mut replica = Replica::new(small());
+    let large = vec![b'x'; 3 * SNAPSHOT_CHUNK_LENGTH];
+    replica.apply(&[b"SET", b"large", &large]);
+    let medium = vec![b'y'; SNAPSHOT_CHUNK_LENGTH / 3];
+    for key in 0..20u8 {
+        replica.apply(&[b"SET", &[key], &medium]);
+    }
+    let chunks: Vec<_> = replica.backend.snapshot().collect();
+    let longer: Vec<_> = chunks.iter().filter(|c| c.len() > SNAPSHOT_CHUNK_LENGTH).collect();
+    assert_eq!(longer.len(), 1, "the large value alone");
+    assert!(longer[0].len() < large.len() + 100);
+    let mut copy = Replica::new(small());
+    copy.restore(&chunks).unwrap();
+    assert_eq!(copy.reader.checkpoint(), replica.reader.checkpoint());
+}
+
+#[test]
+fn an_abandoned_snapshot_lets_another_be_taken() {
+    let mut replica = Replica::new(small());
+    fill(&mut replica, 100);
+    let mut abandoned: SnapshotStream = replica.backend.snapshot();
+    assert!(abandoned.next_chunk().is_some());
+    assert!(replica.backend.is_snapshotting());
+    drop(abandoned);
+    assert!(!replica.backend.is_snapshotting());
+    write(&mut replica, 1, "after");
+    let chunks: Vec<_> = replica.backend.snapshot().collect();
+    let mut copy = Replica::new(small());
+    copy.restore(&chunks).unwrap();
+    assert_eq!(copy.reader.checkpoint(), replica.reader.checkpoint());
+}
+
+#[test]
+#[should_panic(expected = "one snapshot at a time")]
+fn two_snapshots_at_a_time_are_refused() {
+    let mut replica = Replica::new(small());
+    let _first = replica.backend.snapshot();
+    let _second = replica.backend.snapshot();
+}
+
+#[test]
+fn a_snapshot_of_another_cluster_is_refused() {
+    let chunks: Vec<_> = Replica::new(small()).backend.snapshot().collect();
+    for options in [Options { hash_seed: 43, shards: 4 }, Options { hash_seed: 42, shards: 8 }] {
+        let mut other = Replica::new(warlock_store::new(options));
+        assert_eq!(other.restore(&chunks), Err(RestoreError::Foreign));
+    }
+    let mut newer = chunks.clone();
+    newer[0][1] += 1;
+    assert_eq!(Replica::new(small()).restore(&newer), Err(RestoreError::Version(2)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is written between the chunks, the snapshot is the state before all of it.
+    #[test]
+    fn writes_between_chunks_do_not_reach_the_snapshot(
+        keys in 0u32..3_000,
+        steps in prop::collection::vec((0u32..4_000, 0u8..20), 0..400),
+    ) {
+        let options = Options { hash_seed: 9, shards: 2 };
+        let mut replica = Replica::new(warlock_store::new(options));
+        fill(&mut replica, keys);
+        let then = replica.reader.checkpoint();
+        let mut snapshot = replica.backend.snapshot();
+        let mut chunks = Vec::new();
+        for (key, step) in steps {
+            let name = format!("key:{key}");
+            match step {
+                0 => chunks.extend(snapshot.next()),
+                1 => {
+                    replica.apply(&[b"FLUSHDB"]);
+                }
+                2..=8 => {
+                    replica.apply(&[b"DEL", name.as_bytes()]);
+                }
+                9..=12 => {
+                    replica.apply(&[b"PEXPIRE", name.as_bytes(), b"5"]);
+                    replica.log_time_us += 1_000;
+                }
+                _ => write(&mut replica, key, "during"),
+            }
+        }
+        chunks.extend(&mut snapshot);
+        prop_assert_eq!(restored(&chunks, options).reader.checkpoint(), then);
+    }
+}
