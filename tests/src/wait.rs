@@ -1,0 +1,43 @@
+//! Waiting for conditions.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Default deadline of a condition. Far longer than anything takes on a slow machine: it decides
+/// only how soon a failure is reported.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Pause before the second look at a condition.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Longest pause between two looks.
+const PAUSE_MAX: Duration = Duration::from_millis(25);
+
+/// Looks at a condition until it holds, and returns what it gave.
+///
+/// # Panics
+/// If it does not hold within [`PATIENCE`]; the message says `what` was waited for and what was
+/// seen last.
+#[track_caller]
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
+    within(PATIENCE, what, probe)
+}
+
+/// As [`eventually`], with another deadline.
+///
+/// # Panics
+/// If the condition does not hold in time.
+#[track_caller]
+pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    let mut pause = PAUSE_MIN;
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(seen) if began.elapsed() >= limit => {
+                panic!("not within {limit:?}: {what}; seen last: {seen}")
+            }
+            Err(_) => thread::park_timeout(pause),
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
