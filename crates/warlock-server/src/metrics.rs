@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,11 +18,17 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use warlock_paxos::NodeId;
 
+/// The counters as several threads hold them.
+pub(crate) type SharedMetrics = Arc<Metrics>;
+
 /// A gauge of seconds or another fraction.
 type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// Labels of a metric that exists once for each peer.
 type PeerLabels = Vec<(&'static str, String)>;
+
+/// What every name starts with.
+pub(crate) const PREFIX: &str = "warlock";
 
 /// All counters of one node.
 pub(crate) struct Metrics {
@@ -79,7 +84,7 @@ pub(crate) struct PeerMetrics {
 impl Metrics {
     /// Counters for a node with these `peers`, all zero.
     pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>) -> Self {
-        let mut registry = Registry::with_prefix("warlock");
+        let mut registry = Registry::with_prefix(PREFIX);
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Version of this warlockd", Info::new(build));
         let peers = register_peers(&mut registry, peers);
@@ -122,11 +127,6 @@ impl Metrics {
         }
     }
 
-    /// Adds facts that are read at each scrape.
-    pub(crate) fn register_collector(&mut self, collector: Box<dyn Collector>) {
-        self.registry.register_collector(collector);
-    }
-
     /// Counters of the connections with `peer`.
     ///
     /// # Panics
@@ -140,21 +140,16 @@ impl Metrics {
         self.wal_fsync.observe(duration.as_secs_f64());
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Everything, and what `more` collects at this moment, in the OpenMetrics text format.
     ///
     /// # Errors
     /// If a collector fails.
-    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn encode(&self, more: &Registry) -> Result<String, fmt::Error> {
         let mut out = String::with_capacity(16 * 1024);
-        text::encode(&mut out, &self.registry)?;
+        text::encode_registry(&mut out, more)?;
+        text::encode_registry(&mut out, &self.registry)?;
+        text::encode_eof(&mut out)?;
         Ok(out)
-    }
-}
-
-/// Counters that a test or a tool without an endpoint can throw away.
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new([])
     }
 }
 
@@ -194,9 +189,6 @@ fn register_peers(
     peers.into_iter().map(|peer| (peer, of(peer))).collect()
 }
 
-/// A reference that several threads hold.
-pub(crate) type SharedMetrics = Arc<Metrics>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +201,7 @@ mod tests {
         metrics.wal_bytes.set(4096);
         metrics.synced(Duration::from_micros(20));
         metrics.peer(NodeId::new(2)).rtt_seconds.set(0.25);
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(&Registry::default()).unwrap();
         for line in [
             "warlock_elections_total 1",
             "warlock_commands_applied_total 7",

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use warlock_paxos::{Incarnation, Message, NodeId};
 
-use crate::metrics::{PeerMetrics, SharedMetrics};
+use crate::metrics::{Metrics, PeerMetrics};
 
 pub(crate) use handshake::LocalIdentity;
 
@@ -108,7 +108,7 @@ impl Transport {
         members: &BTreeMap<NodeId, String>,
         inbox: mpsc::UnboundedSender<PeerEvent>,
         check: IncarnationCheck,
-        metrics: &SharedMetrics,
+        metrics: &Arc<Metrics>,
     ) -> Self {
         let others = members.iter().filter(|(node, _)| **node != local.node);
         let links: BTreeMap<NodeId, Link> = others

@@ -34,6 +34,7 @@ pub(super) const fn is_urgent(message: &Message) -> bool {
         | Message::P2b(_)
         | Message::Decision(_)
         | Message::Propose(_)
+        | Message::Declined(_)
         | Message::Learn(_)
         | Message::Learned(_)
         | Message::SnapshotFetch(_)

@@ -8,7 +8,6 @@ use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Slot, SnapshotChunk, Span};
 use super::handshake::{Hello, Reply};
 use super::limits::{QUEUE_BYTES_MAX, STRANGERS_MAX};
 use super::*;
-use crate::metrics::Metrics;
 
 /// Nothing in these tests takes longer, unless it never happens.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -54,7 +53,7 @@ async fn port() -> (TcpListener, String) {
 struct Node {
     transport: Transport,
     events: mpsc::UnboundedReceiver<PeerEvent>,
-    metrics: SharedMetrics,
+    metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -93,9 +92,11 @@ impl Node {
                 continue;
             };
             assert_eq!(sender, from);
-            positions.extend(messages.iter().map(|message| match message {
-                Message::Learn(learn) => learn.from.position(),
-                other => panic!("nobody sends {other:?}"),
+            positions.extend(messages.iter().map(|message| {
+                let Message::Learn(learn) = message else {
+                    panic!("nobody sends {message:?}");
+                };
+                learn.from.position()
             }));
         }
         positions
