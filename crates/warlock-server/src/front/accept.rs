@@ -22,6 +22,9 @@ use super::Front;
 /// How long to wait after an error that the next `accept` would meet again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Clients that may wait to be accepted; the kernel lowers it to its own limit.
+const BACKLOG: i32 = 4096;
+
 /// Silence of a connection after which the kernel asks whether the client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(300);
 
@@ -83,6 +86,8 @@ impl Acceptor {
         let mut registered = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             listener.set_nonblocking(true)?;
+            // The standard library's queue is short for clients that all reconnect at once.
+            rustix::net::listen(&listener, BACKLOG)?;
             let mut listener = TcpListener::from_std(listener);
             poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
             registered.push(listener);

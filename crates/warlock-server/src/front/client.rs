@@ -24,14 +24,18 @@ pub(super) fn run(
         "setname" => answer(set_name(session, turn, &request[2]), reply),
         "setinfo" => answer(set_info(session, turn, request), reply),
         "info" => {
+            session.publish();
             let mut text = String::new();
             session.client.describe(clock::now(), &mut text);
             reply.verbatim("txt", text.as_bytes());
         }
-        "list" => match list(turn, request) {
-            Ok(text) => reply.verbatim("txt", text.as_bytes()),
-            Err(text) => reply.error(&text),
-        },
+        "list" => {
+            session.publish();
+            match list(turn, request) {
+                Ok(text) => reply.verbatim("txt", text.as_bytes()),
+                Err(text) => reply.error(&text),
+            }
+        }
         // A client that asks for notices of maintenance must cope with there being none.
         "maint_notifications" => reply.simple("OK"),
         // Nothing is evicted and no access time is kept, so both are as the client wants them.
@@ -47,9 +51,7 @@ pub(super) fn run(
 /// The text of the error reply; `what` is its subject.
 pub(super) fn parse_name(name: &[u8], what: &str, length_max: usize) -> Result<String, String> {
     if !name.iter().all(u8::is_ascii_graphic) {
-        return Err(format!(
-            "ERR {what} cannot contain spaces, newlines or special characters."
-        ));
+        return Err(format!("ERR {what} cannot contain spaces, newlines or special characters."));
     }
     if name.len() > length_max {
         return Err(format!("ERR {what} cannot be longer than {length_max} bytes."));

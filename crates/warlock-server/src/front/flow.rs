@@ -191,11 +191,11 @@ impl Flow {
     ///
     /// # Panics
     /// If no command is in flight: the core answers each command once.
-    pub(super) fn on_reply(&mut self, bytes: &[u8]) {
+    pub(super) fn on_reply(&mut self, bytes: &[u8], turn: &mut Turn) {
         assert!(self.in_flight > 0, "a reply to a command that was not sent to the log");
         self.in_flight -= 1;
         if self.in_flight == 0 {
-            self.in_flight_bytes = 0;
+            turn.settle(mem::take(&mut self.in_flight_bytes));
         }
         self.output.buffer().extend_from_slice(bytes);
     }
@@ -272,12 +272,21 @@ impl Flow {
         self.closing = true;
     }
 
+    /// Ends the connection: whatever was asked for it is for nobody.
+    pub(super) fn abandon(&mut self, turn: &mut Turn) {
+        if self.waiting != Waiting::No {
+            turn.forget_wait(self.id);
+        }
+        turn.settle(mem::take(&mut self.in_flight_bytes));
+    }
+
     /// Whether the next command must not be parsed now.
     pub(super) fn blocked(&self, turn: &Turn) -> bool {
         let limits = &turn.front.limits;
         self.closing
             || self.fault.is_some()
             || turn.stopping
+            || turn.flooded()
             || self.unanswered() >= limits.pipeline_depth
             || self.in_flight_bytes + self.held_bytes() >= limits.pipeline_bytes
             || self.over_soft_limit(turn)
@@ -422,8 +431,7 @@ impl Flow {
             Ok((replicas, timeout)) => {
                 let deadline = (timeout > Span::ZERO).then(|| turn.now.after(timeout));
                 turn.ask_wait(self.id, replicas, deadline);
-                self.waiting =
-                    if deadline.is_some() { Waiting::Until } else { Waiting::ForEver };
+                self.waiting = if deadline.is_some() { Waiting::Until } else { Waiting::ForEver };
                 Step::Blocked
             }
             Err(text) => {
@@ -447,9 +455,7 @@ impl Flow {
 
     /// Whether all held commands may go through the log.
     fn held_may_pass(&self) -> bool {
-        self.held
-            .as_ref()
-            .is_some_and(|held| held.only_reads() && held.len() <= READS_THROUGH_LOG)
+        self.held.as_ref().is_some_and(|held| held.only_reads() && held.len() <= READS_THROUGH_LOG)
     }
 
     /// One of the commands that a ticket was answered for has run.

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use warlock_resp::{
-    Progress, Request, RequestLimits, RequestParser, RequestSpans, encode_request,
-};
+use warlock_resp::{Progress, Request, RequestLimits, RequestParser, RequestSpans, encode_request};
 
 use super::limits::BUFFER_RETAINED;
 

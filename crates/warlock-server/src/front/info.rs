@@ -137,10 +137,7 @@ fn persistence(turn: &Turn, page: &mut Page) {
 
 fn stats(turn: &Turn, page: &mut Page) {
     let front = &turn.front;
-    page.line(
-        "total_connections_received",
-        turn.shared.connections_total.load(Ordering::Relaxed),
-    );
+    page.line("total_connections_received", turn.shared.connections_total.load(Ordering::Relaxed));
     page.line("total_commands_processed", turn.shared.commands_total.load(Ordering::Relaxed));
     page.line("total_net_input_bytes", front.input_total.load(Ordering::Relaxed));
     page.line("total_net_output_bytes", front.output_total.load(Ordering::Relaxed));
@@ -207,10 +204,7 @@ fn keyspace(turn: &Turn, page: &mut Page) {
         if keys > 0 {
             page.line(
                 &format!("db{database}"),
-                format_args!(
-                    "keys={keys},expires={},avg_ttl=0",
-                    store.keys_with_expiry(database)
-                ),
+                format_args!("keys={keys},expires={},avg_ttl=0", store.keys_with_expiry(database)),
             );
         }
     }

@@ -3,7 +3,7 @@
 //! A limit is the largest value that is still accepted. Lengths are in bytes. The limits of a
 //! single request are those of [`warlock_resp::limits`].
 
-use warlock_paxos::Span;
+use warlock_paxos::{MESSAGE_LENGTH_MAX, Span};
 use warlock_resp::RequestLimits;
 use warlock_resp::limits::UNAUTHENTICATED_MEMORY;
 
@@ -21,6 +21,9 @@ pub(crate) struct Limits {
     /// Bytes of commands of one connection that have no reply yet, in bytes. Checked before a
     /// command is taken, so that a single one of any permitted length always fits.
     pub(crate) pipeline_bytes: usize,
+    /// Bytes of commands of all connections that the log has not answered, in bytes. At the limit
+    /// no socket is read, so that a slow disk or a lost quorum costs no more memory than this.
+    pub(crate) in_flight_total: usize,
     /// Unsent replies of one connection, in bytes, from which on its socket is not read.
     /// High, because a client that sends its whole pipeline before it reads would otherwise wait
     /// for the node while the node waits for it.
@@ -48,6 +51,7 @@ impl Limits {
         request: RequestLimits::AUTHENTICATED,
         pipeline_depth: 16_384,
         pipeline_bytes: 64 * MIB,
+        in_flight_total: 512 * MIB,
         output_soft: 64 * MIB,
         output_hard: 256 * MIB,
         output_total: 1024 * MIB,
@@ -94,6 +98,14 @@ pub(crate) const READS_PER_TURN: usize = 4;
 /// Capacity of an input or output buffer, in bytes, that an idle connection keeps.
 pub(crate) const BUFFER_RETAINED: usize = 16 * 1024;
 
+/// Length of a chunk, in bytes, from which it is sent before the turn ends. With the longest
+/// request on top it stays within what a message between nodes may be.
+pub(crate) const CHUNK_LENGTH: usize = 1024 * 1024;
+
+/// Longest request that still fits into a message between nodes, in bytes, behind a chunk that
+/// was about to be sent and with the heads of both.
+pub(crate) const REQUEST_LENGTH_MAX: usize = MESSAGE_LENGTH_MAX - CHUNK_LENGTH - MIB;
+
 /// Memory that is set aside for the next chunk at most, in bytes, judging by the last one.
 pub(crate) const CHUNK_RESERVED: usize = 64 * 1024;
 
@@ -115,4 +127,6 @@ const _: () = {
     assert!(limits.output_soft < limits.output_hard);
     assert!(limits.output_hard < limits.output_total);
     assert!(limits.request.request_length <= limits.pipeline_bytes);
+    assert!(limits.pipeline_bytes <= limits.in_flight_total);
+    assert!(limits.request.request_length <= REQUEST_LENGTH_MAX);
 };

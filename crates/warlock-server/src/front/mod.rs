@@ -47,7 +47,7 @@ use crate::clock;
 use crate::seam::{AnswerQueue, Ask, Shared};
 
 use accept::Acceptor;
-use limits::{FILES_RESERVED, Limits};
+use limits::{FILES_RESERVED, Limits, REQUEST_LENGTH_MAX};
 use registry::Registry;
 use worker::Worker;
 
@@ -145,6 +145,7 @@ pub(crate) fn start(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no listener for clients"));
     };
     limits.connections = affordable_connections(limits.connections);
+    limits.request.request_length = limits.request.request_length.min(REQUEST_LENGTH_MAX);
     let front = Arc::new(Front {
         limits,
         identity,
@@ -170,13 +171,8 @@ pub(crate) fn start(
     let queues = inboxes.iter().map(|inbox| Arc::clone(inbox.queue())).collect();
     let acceptor = Acceptor::new(listeners, Arc::clone(&front), shared, inboxes)?;
 
-    let mut handle = FrontHandle {
-        queues,
-        addresses,
-        front,
-        acceptor: acceptor.waker(),
-        threads: Vec::new(),
-    };
+    let mut handle =
+        FrontHandle { queues, addresses, front, acceptor: acceptor.waker(), threads: Vec::new() };
     for (index, worker) in prepared.into_iter().enumerate() {
         handle.spawn(format!("client-io-{index}"), move || worker.run())?;
     }

@@ -99,15 +99,20 @@ impl Client {
         Instant::from_nanos(self.seen.load(Ordering::Relaxed))
     }
 
-    /// Publishes `usage`.
-    pub(super) fn publish(&self, usage: Usage) {
-        self.database.store(usage.database, Ordering::Relaxed);
-        let protocol = match usage.protocol {
+    /// Publishes what the connection is set to.
+    pub(super) fn publish_session(&self, command: &'static str, database: u8, protocol: Protocol) {
+        *self.command.lock() = command;
+        self.database.store(database, Ordering::Relaxed);
+        let protocol = match protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
         };
         self.protocol.store(protocol, Ordering::Relaxed);
-        *self.command.lock() = usage.command;
+    }
+
+    /// Publishes `usage`.
+    pub(super) fn publish(&self, usage: Usage) {
+        self.publish_session(usage.command, usage.database, usage.protocol);
         self.input.store(usage.input, Ordering::Relaxed);
         self.output.store(usage.output, Ordering::Relaxed);
         self.waiting.store(usage.waiting, Ordering::Relaxed);

@@ -37,13 +37,12 @@ pub(super) enum After {
 
 impl Session {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self {
-            client,
-            protocol: Protocol::Resp2,
-            database: 0,
-            authenticated: true,
-            command: "",
-        }
+        Self { client, protocol: Protocol::Resp2, database: 0, authenticated: true, command: "" }
+    }
+
+    /// Publishes settings, for a client that is about to look at itself.
+    pub(super) fn publish(&self) {
+        self.client.publish_session(self.command, self.database, self.protocol);
     }
 
     /// Remembers the last command, for `CLIENT LIST`.
@@ -61,7 +60,10 @@ pub(super) fn check(
     request: Request<'_>,
     loading: bool,
 ) -> Result<&'static CommandSpec, String> {
-    let spec = warlock_store::check(&request)?;
+    let spec = match warlock_store::check(&request) {
+        Ok(spec) => spec,
+        Err(text) => topology::unlisted(request).ok_or(text)?,
+    };
     if !session.authenticated && !spec.flags.contains(&"no_auth") {
         return Err("NOAUTH Authentication required.".to_owned());
     }
@@ -120,7 +122,8 @@ pub(super) fn run(
 /// The text of the error reply, without the leading `-`.
 pub(super) fn parse_wait(request: Request<'_>) -> Result<(u64, Span), &'static str> {
     let replicas = parse_integer(&request[1]).ok_or(NOT_AN_INTEGER)?;
-    let timeout = parse_integer(&request[2]).ok_or("ERR timeout is not an integer or out of range")?;
+    let timeout =
+        parse_integer(&request[2]).ok_or("ERR timeout is not an integer or out of range")?;
     let milliseconds = u64::try_from(timeout).map_err(|_| "ERR timeout is negative")?;
     // A count below zero is reached at once, as in Redis.
     Ok((u64::try_from(replicas).unwrap_or(0), Span::from_millis(milliseconds)))
@@ -205,9 +208,7 @@ fn parse_greeting(request: Request<'_>, turn: &Turn) -> Result<Greeting, String>
             Some(3) => Protocol::Resp3,
             Some(_) => return Err("NOPROTO unsupported protocol version".to_owned()),
             None => {
-                return Err(
-                    "ERR Protocol version is not an integer or out of range".to_owned()
-                );
+                return Err("ERR Protocol version is not an integer or out of range".to_owned());
             }
         });
     }
@@ -284,3 +285,39 @@ pub(super) const LOADING: &str = "LOADING Warlock is recovering its log from dis
 
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use warlock_paxos::Instant;
+    use warlock_resp::{Progress, RequestLimits, RequestParser, RequestSpans};
+
+    use super::*;
+
+    fn checked(session: &Session, line: &str) -> Result<&'static str, String> {
+        let mut spans = RequestSpans::default();
+        let input = format!("{line}\r\n");
+        let mut parser = RequestParser::new(RequestLimits::AUTHENTICATED);
+        let progress = parser.parse(input.as_bytes(), &mut spans);
+        assert!(matches!(progress, Ok(Progress::Complete { .. })), "{line}");
+        check(session, spans.request(input.as_bytes()), false).map(|spec| spec.name)
+    }
+
+    #[test]
+    fn strangers_may_only_introduce_themselves() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let client = Client::new(1, address, address, 0, Instant::from_nanos(0));
+        let mut session = Session::new(Arc::new(client));
+        session.authenticated = false;
+        for line in ["HELLO 3", "AUTH x", "QUIT", "RESET"] {
+            assert!(checked(&session, line).is_ok(), "{line}");
+        }
+        for line in ["GET k", "SET k v", "PING", "CLIENT LIST", "INFO", "WARLOCK READY"] {
+            let refusal = Err("NOAUTH Authentication required.".to_owned());
+            assert_eq!(checked(&session, line), refusal, "{line}");
+        }
+        session.authenticated = true;
+        assert_eq!(checked(&session, "GET k"), Ok("get"));
+    }
+}

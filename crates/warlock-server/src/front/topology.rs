@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
-use warlock_store::CommandId;
+use warlock_store::{CommandId, CommandSpec};
 
 use crate::status::{NodeStatus, Role, State, Status};
 
@@ -78,11 +78,13 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
         b"STATUS" => json(&*status(turn), reply),
         b"MEMBERS" => json(&status(turn).nodes, reply),
         b"DIGEST" => {
+            // Both of one moment: only then can they be compared with another node's.
+            let checkpoint = turn.shared.store.checkpoint();
             reply.map(2);
             reply.bulk(b"applied");
-            reply.integer(integer(applied(turn)));
+            reply.integer(integer(checkpoint.next_slot.saturating_sub(1)));
             reply.bulk(b"digest");
-            reply.bulk(format!("{:016x}", turn.shared.store.digest()).as_bytes());
+            reply.bulk(format!("{:016x}", checkpoint.digest).as_bytes());
         }
         b"VERSION" => reply.bulk(turn.front.identity.version.as_bytes()),
         b"HELP" => {
@@ -94,6 +96,15 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
         }
         _ => reply.error("ERR unknown subcommand. Try WARLOCK HELP."),
     }
+}
+
+/// The entry of `WARLOCK` in the command table for a subcommand of the front end that the table
+/// does not list.
+pub(super) fn unlisted(request: Request<'_>) -> Option<&'static CommandSpec> {
+    let spec = warlock_store::lookup(request.name())?;
+    let word = request.arg(1)?;
+    let known = [b"READY".as_slice(), b"VERSION"].iter().any(|own| word.eq_ignore_ascii_case(own));
+    (spec.id == CommandId::Warlock && known && request.len() == 2).then_some(spec)
 }
 
 /// A count as RESP writes it.

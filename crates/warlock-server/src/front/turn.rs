@@ -13,7 +13,7 @@ use crate::clock;
 use crate::seam::{Ask, Call, Chunk, ConnectionId, Shared};
 
 use super::Front;
-use super::limits::{CHUNK_RESERVED, TICKETS_IN_FLIGHT};
+use super::limits::{CHUNK_LENGTH, CHUNK_RESERVED, TICKETS_IN_FLIGHT};
 
 /// The worker's side of everything that is not a connection.
 pub(super) struct Turn {
@@ -39,6 +39,8 @@ pub(super) struct Turn {
     next_ticket: u64,
     /// Estimate of the log time in microseconds, from the first read of the turn on.
     log_time_us: Option<u64>,
+    /// Bytes of commands in the log, and of those in this turn's chunk.
+    in_flight: usize,
     commands: u64,
     input: u64,
     output: u64,
@@ -73,6 +75,7 @@ impl Turn {
             tickets: Vec::new(),
             next_ticket: 1,
             log_time_us: None,
+            in_flight: 0,
             commands: 0,
             input: 0,
             output: 0,
@@ -114,7 +117,22 @@ impl Turn {
         let before = self.entries.len();
         entry::encode(database, request, &mut self.entries);
         self.calls.push(Call { connection, protocol });
-        self.entries.len() - before
+        let length = self.entries.len() - before;
+        self.in_flight += length;
+        if self.entries.len() >= CHUNK_LENGTH {
+            self.send_chunk();
+        }
+        length
+    }
+
+    /// Notes that commands of `bytes` in all were answered, or have nobody left to answer.
+    pub(super) fn settle(&mut self, bytes: usize) {
+        self.in_flight -= bytes;
+    }
+
+    /// Whether the log has more to do than it is allowed to hold for this worker.
+    pub(super) fn flooded(&self) -> bool {
+        self.in_flight >= self.front.limits.in_flight_total / self.front.workers
     }
 
     /// The estimate of the log time by which reads of this turn see keys expire, in microseconds.
@@ -168,15 +186,7 @@ impl Turn {
     /// answers whether there are any.
     pub(super) fn send(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
         if !self.calls.is_empty() {
-            // As large as the last ones: two allocations per turn, however many commands.
-            let entries = Vec::with_capacity(self.entries.len().min(CHUNK_RESERVED));
-            let calls = Vec::with_capacity(self.calls.len());
-            let chunk = Chunk {
-                worker: self.worker,
-                entries: mem::replace(&mut self.entries, entries),
-                calls: mem::replace(&mut self.calls, calls),
-            };
-            self.ask(Ask::Write(chunk));
+            self.send_chunk();
         }
         self.send_ticket(cover);
         let totals = [
@@ -189,6 +199,18 @@ impl Turn {
                 total.fetch_add(mem::take(counted), Ordering::Relaxed);
             }
         }
+    }
+
+    fn send_chunk(&mut self) {
+        // As large as the last ones: two allocations per turn, however many commands.
+        let entries = Vec::with_capacity(self.entries.len().min(CHUNK_RESERVED));
+        let calls = Vec::with_capacity(self.calls.len());
+        let chunk = Chunk {
+            worker: self.worker,
+            entries: mem::replace(&mut self.entries, entries),
+            calls: mem::replace(&mut self.calls, calls),
+        };
+        self.ask(Ask::Write(chunk));
     }
 
     /// A ticket is always a new one: an answer to an earlier question may have been computed

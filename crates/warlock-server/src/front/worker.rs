@@ -22,7 +22,6 @@ use crate::seam::{Answer, AnswerQueue, Ask, ConnectionId, Shared};
 use super::Front;
 use super::accept::Inbox;
 use super::connection::{Connection, Served};
-use super::flow::Waiting;
 use super::limits::READ_LENGTH;
 use super::registry::Client;
 use super::turn::Turn;
@@ -45,6 +44,10 @@ pub(super) struct Worker {
     turn: Turn,
     /// Places of connections to serve in this turn or, at its end, in the next.
     ready: Vec<usize>,
+    /// The list of connections that is being served; kept for its memory.
+    serving: Vec<usize>,
+    /// The log had too much to do: connections may have stalled for that reason alone.
+    was_flooded: bool,
     /// Places of connections to flush at the end of this turn.
     dirty: Vec<usize>,
     answers: Vec<Answer>,
@@ -72,6 +75,8 @@ impl Worker {
             free: Vec::new(),
             turn: Turn::new(index, front, shared, asks),
             ready: Vec::new(),
+            serving: Vec::new(),
+            was_flooded: false,
             dirty: Vec::new(),
             answers: Vec::new(),
             scratch: vec![0; READ_LENGTH],
@@ -100,6 +105,7 @@ impl Worker {
             }
             self.turn.begin(self.unsent);
             self.take_answers();
+            self.drain_flood();
             for event in &events {
                 if event.token() != WAKE {
                     self.note_event(event);
@@ -124,7 +130,10 @@ impl Worker {
         let deadline = self.turn.front.deadline();
         let wake = [deadline, self.next_sweep].into_iter().flatten().min()?;
         // Rounded up: waking a moment before the deadline would only mean to sleep again.
-        Some(Duration::from_nanos(wake.since(crate::clock::now()).nanos()) + Duration::from_millis(1))
+        Some(
+            Duration::from_nanos(wake.since(crate::clock::now()).nanos())
+                + Duration::from_millis(1),
+        )
     }
 
     fn note_event(&mut self, event: &mio::event::Event) {
@@ -213,7 +222,7 @@ impl Worker {
         let mut start = 0;
         for &(id, end) in ends {
             let end = end as usize;
-            self.with(id, |flow, _| flow.on_reply(&bytes[start..end]));
+            self.with(id, |flow, turn| flow.on_reply(&bytes[start..end], turn));
             start = end;
         }
     }
@@ -232,13 +241,13 @@ impl Worker {
 
     /// Reads and parses for every connection that has something to read.
     fn serve_ready(&mut self) {
-        let mut again = Vec::new();
-        for place in mem::take(&mut self.ready) {
+        let mut serving = mem::replace(&mut self.ready, mem::take(&mut self.serving));
+        for place in serving.drain(..) {
             let Some(connection) = self.connections[place].as_mut() else { continue };
             connection.queued = false;
             match connection.serve(&mut self.scratch, &mut self.spans, &mut self.turn) {
                 Served::Idle => {}
-                Served::More => mark(&mut connection.queued, &mut again, place),
+                Served::More => mark(&mut connection.queued, &mut self.ready, place),
                 Served::Broken => {
                     self.close(place, None);
                     continue;
@@ -246,7 +255,23 @@ impl Worker {
             }
             mark(&mut connection.dirty, &mut self.dirty, place);
         }
-        self.ready = again;
+        self.serving = serving;
+        self.was_flooded |= self.turn.flooded();
+    }
+
+    /// Goes on with the connections that stalled because the log had too much to do.
+    fn drain_flood(&mut self) {
+        if !self.was_flooded || self.turn.flooded() {
+            return;
+        }
+        self.was_flooded = false;
+        for (place, connection) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = connection
+                && connection.may_resume(&self.turn)
+            {
+                mark(&mut connection.queued, &mut self.ready, place);
+            }
+        }
     }
 
     /// Sends what this turn has gathered to the core.
@@ -335,9 +360,7 @@ impl Worker {
         if let Some(reason) = excess {
             tracing::warn!(client = connection.client.id, reason, "closing a client connection");
         }
-        if connection.flow.waiting() != Waiting::No {
-            self.turn.forget_wait(connection.id);
-        }
+        connection.flow.abandon(&mut self.turn);
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             tracing::debug!(%error, "cannot deregister a socket that is being closed");
         }

@@ -17,10 +17,7 @@ fn errors_have_the_words_of_redis() {
         ("HELLO 4", "-NOPROTO unsupported protocol version"),
         ("HELLO 3 foo", "-ERR Syntax error in HELLO option 'foo'"),
         ("HELLO 3 AUTH x", "-ERR Syntax error in HELLO option 'AUTH'"),
-        (
-            "HELLO 3 AUTH x y",
-            "-WRONGPASS invalid username-password pair or user is disabled.",
-        ),
+        ("HELLO 3 AUTH x y", "-WRONGPASS invalid username-password pair or user is disabled."),
         ("HELLO 3 AUTH x y foo", "-ERR Syntax error in HELLO option 'foo'"),
         (
             "AUTH secret",
@@ -48,9 +45,7 @@ fn errors_have_the_words_of_redis() {
         assert_eq!(client.line(), reply, "{command}");
     }
     client.send(request(&["CLIENT", "SETNAME", "a b"]));
-    client.expect(
-        "-ERR Client names cannot contain spaces, newlines or special characters.\r\n",
-    );
+    client.expect("-ERR Client names cannot contain spaces, newlines or special characters.\r\n");
 }
 
 #[test]
@@ -60,10 +55,9 @@ fn no_connection_command_of_the_table_is_forgotten() {
     for spec in specs.filter(|spec| spec.class == warlock_store::Class::Connection) {
         let commands: Vec<_> = match spec.subcommands {
             [] => vec![(spec.name.to_owned(), spec.arity)],
-            subcommands => subcommands
-                .iter()
-                .map(|sub| (sub.name.replace('|', " "), sub.arity))
-                .collect(),
+            subcommands => {
+                subcommands.iter().map(|sub| (sub.name.replace('|', " "), sub.arity)).collect()
+            }
         };
         for (name, arity) in commands {
             let mut words: Vec<_> = name.split(' ').collect();
@@ -132,13 +126,35 @@ fn info_has_what_clients_look_for() {
     client.send(pipeline(&["SET k v", "SET l v EX 100"])).expect("+OK\r\n+OK\r\n");
     let info = client.send(pipeline(&["INFO"])).text();
     for line in [
-        "# Server", "redis_version:7.2.4", "warlock_version:0.0.1", "redis_mode:standalone",
-        "arch_bits:64", "# Clients", "connected_clients:1", "maxclients:10000",
-        "blocked_clients:0", "# Memory", "maxmemory_policy:noeviction", "# Persistence",
-        "loading:0", "aof_enabled:1", "# Stats", "# Replication", "role:master",
-        "connected_slaves:2", "slave0:ip=127.0.0.1,port=7002,state=online,offset=17,lag=0",
-        "# CPU", "# Modules", "# Cluster", "cluster_enabled:0", "# Keyspace",
-        "db0:keys=2,expires=1,avg_ttl=0", "# Warlock", "cluster:test", "view:1", "master:1",
+        "# Server",
+        "redis_version:7.2.4",
+        "warlock_version:0.0.1",
+        "redis_mode:standalone",
+        "arch_bits:64",
+        "# Clients",
+        "connected_clients:1",
+        "maxclients:10000",
+        "blocked_clients:0",
+        "# Memory",
+        "maxmemory_policy:noeviction",
+        "# Persistence",
+        "loading:0",
+        "aof_enabled:1",
+        "# Stats",
+        "# Replication",
+        "role:master",
+        "connected_slaves:2",
+        "slave0:ip=127.0.0.1,port=7002,state=online,offset=17,lag=0",
+        "# CPU",
+        "# Modules",
+        "# Cluster",
+        "cluster_enabled:0",
+        "# Keyspace",
+        "db0:keys=2,expires=1,avg_ttl=0",
+        "# Warlock",
+        "cluster:test",
+        "view:1",
+        "master:1",
     ] {
         assert!(info.split("\r\n").any(|found| found == line), "{line} is missing in {info}");
     }
@@ -153,7 +169,9 @@ fn info_has_what_clients_look_for() {
     assert!(info.contains("master_link_status:down"), "{info}");
     client.send(pipeline(&["HELLO 3"])).expect("%7\r\n");
     while client.line() != "*0" {}
-    client.send(pipeline(&["INFO cluster"])).expect("=34\r\ntxt:# Cluster\r\ncluster_enabled:0\r\n");
+    client
+        .send(pipeline(&["INFO cluster"]))
+        .expect("=34\r\ntxt:# Cluster\r\ncluster_enabled:0\r\n");
 }
 
 #[test]
@@ -161,9 +179,9 @@ fn config_get_takes_patterns_in_any_case() {
     let node = Node::master();
     let mut client = node.client();
     client.send(pipeline(&["CONFIG GET save"])).expect("*2\r\n$4\r\nsave\r\n$0\r\n\r\n");
-    client.send(pipeline(&["CONFIG GET APPENDONLY dat?bases"])).expect(
-        "*4\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n$9\r\ndatabases\r\n$2\r\n16\r\n",
-    );
+    client
+        .send(pipeline(&["CONFIG GET APPENDONLY dat?bases"]))
+        .expect("*4\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n$9\r\ndatabases\r\n$2\r\n16\r\n");
     client.send(pipeline(&["CONFIG GET nosuch*"])).expect("*0\r\n");
     client.send(pipeline(&["HELLO 3"]));
     while client.line() != "*0" {}
@@ -181,11 +199,13 @@ fn role_follows_the_master() {
          *3\r\n$9\r\n127.0.0.1\r\n$4\r\n7003\r\n$2\r\n17\r\n",
     );
     *node.shared.status.lock() = Arc::new(status(Some(3)));
-    client.send(pipeline(&["ROLE"])).expect(
-        "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:7003\r\n$9\r\nconnected\r\n:1\r\n",
-    );
+    client
+        .send(pipeline(&["ROLE"]))
+        .expect("*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:7003\r\n$9\r\nconnected\r\n:1\r\n");
     *node.shared.status.lock() = Arc::new(status(None));
-    client.send(pipeline(&["ROLE"])).expect("*5\r\n$5\r\nslave\r\n$0\r\n\r\n:0\r\n$7\r\nconnect\r\n");
+    client
+        .send(pipeline(&["ROLE"]))
+        .expect("*5\r\n$5\r\nslave\r\n$0\r\n\r\n:0\r\n$7\r\nconnect\r\n");
 }
 
 #[test]
@@ -202,9 +222,9 @@ fn warlock_commands_tell_of_the_cluster() {
     assert_eq!(value[2]["addr"], "127.0.0.1:7003");
     client.send(pipeline(&["WARLOCK VERSION"])).expect("$5\r\n0.0.1\r\n");
     let digest = format!("{:016x}", node.shared.store.digest());
-    client.send(pipeline(&["WARLOCK DIGEST"])).expect(format!(
-        "*4\r\n$7\r\napplied\r\n:0\r\n$6\r\ndigest\r\n$16\r\n{digest}\r\n"
-    ));
+    client
+        .send(pipeline(&["WARLOCK DIGEST"]))
+        .expect(format!("*4\r\n$7\r\napplied\r\n:0\r\n$6\r\ndigest\r\n$16\r\n{digest}\r\n"));
     client.send(pipeline(&["WARLOCK HELP"]));
     assert!(client.line().starts_with('*'));
 }

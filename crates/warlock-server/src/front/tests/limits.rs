@@ -1,5 +1,11 @@
 //! Every limit holds at its value and bites one past it.
 
+use warlock_resp::{Progress, Protocol, RequestLimits, RequestParser};
+
+use crate::seam::ConnectionId;
+
+use super::super::limits::CHUNK_LENGTH;
+use super::super::turn::Turn;
 use super::*;
 
 const KIB: usize = 1024;
@@ -102,30 +108,94 @@ fn bytes_in_flight_are_limited_however_few_the_commands() {
 }
 
 #[test]
+fn bytes_in_flight_of_all_connections_are_limited() {
+    let limits = Limits { in_flight_total: 128 * KIB, ..Limits::DEFAULT };
+    let node = Node::with_workers(limits, 1);
+    node.core(|core| core.hold_writes = true);
+    let mut clients: Vec<_> = (0..3).map(|_| node.client()).collect();
+    for client in &mut clients {
+        client.send(request(&["SET", "k", &"x".repeat(20 * KIB)]).repeat(4));
+    }
+    node.wait_for("the limit", |core| core.commands >= 7);
+    assert_eq!(node.core(|core| core.commands), 7);
+    node.core(|core| {
+        for ask in std::mem::take(&mut core.held) {
+            core.answer(ask);
+        }
+    });
+    node.wait_for("the rest", |core| core.commands == 12);
+    node.release();
+    for client in &mut clients {
+        client.expect("+OK\r\n".repeat(4));
+    }
+}
+
+#[test]
+fn a_flood_of_a_client_that_left_is_over() {
+    let limits = Limits { in_flight_total: 64 * KIB, ..Limits::DEFAULT };
+    let node = Node::with_workers(limits, 1);
+    node.core(|core| core.hold_writes = true);
+    let mut client = node.client();
+    client.send(request(&["SET", "k", &"x".repeat(64 * KIB)]));
+    node.wait_for("the limit", |core| core.commands == 1);
+    let mut other = node.client();
+    other.send("PING\r\n");
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    node.release();
+    other.expect("+PONG\r\n");
+}
+
+#[test]
+fn a_long_turn_sends_chunks_of_limited_length() {
+    let node = Node::master();
+    let (asks, mut asked) = unbounded_channel();
+    let front = Arc::clone(&node.front.as_ref().unwrap().front);
+    let mut turn = Turn::new(0, front, Arc::clone(&node.shared), asks);
+    let input = request(&["SET", "k", &"x".repeat(100 * KIB)]);
+    let mut spans = RequestSpans::default();
+    let mut parser = RequestParser::new(RequestLimits::AUTHENTICATED);
+    assert!(matches!(parser.parse(&input, &mut spans), Ok(Progress::Complete { .. })));
+    for number in 0..25 {
+        turn.submit(ConnectionId(number), Protocol::Resp2, 0, &spans.request(&input));
+    }
+    turn.send(|_, _| false);
+    let mut calls = 0;
+    while let Ok(ask) = asked.try_recv() {
+        let Ask::Write(chunk) = ask else { panic!("{ask:?}") };
+        assert!(chunk.entries.len() < CHUNK_LENGTH + input.len() + 16);
+        for call in chunk.calls {
+            assert_eq!(call.connection, ConnectionId(calls), "the order is kept");
+            calls += 1;
+        }
+    }
+    assert_eq!(calls, 25);
+}
+
+#[test]
 fn a_client_that_does_not_read_is_not_read_either() {
     let limits = Limits { output_soft: MIB, output_hard: 8 * MIB, ..Limits::DEFAULT };
     let node = Node::with_limits(limits);
     let mut client = node.client();
     let value = "x".repeat(512 * KIB);
     client.send(request(&["SET", "k", &value])).expect("+OK\r\n");
-    let before = node.shared.commands_total.load(Ordering::Relaxed);
     // Far more than the sockets of both sides hold.
     client.send(pipeline(&["GET k"]).repeat(200));
     let mut other = node.client();
+    let deadline = Deadline::now() + PATIENCE;
     let mut last = 0;
     loop {
-        // Counts until two looks, each after a round trip through the workers, are equal.
+        // Settled when two looks, many turns of the workers apart, see the same.
         for _ in 0..10 {
             other.send(pipeline(&["ECHO x"])).expect("$1\r\nx\r\n");
         }
-        let now = node.core(|_| connection_output(&node, &mut other));
+        let now = most_unsent(&mut other);
         if now == last && now > 0 {
             break;
         }
         last = now;
+        assert!(Deadline::now() < deadline, "never settles; {now} bytes are unsent");
     }
     assert!(last < 2 * MIB, "{last} bytes of replies are held");
-    assert!(node.shared.commands_total.load(Ordering::Relaxed) > before);
     // It reads after all, and misses nothing.
     let reply = format!("${}\r\n{value}\r\n", value.len());
     for _ in 0..200 {
@@ -134,7 +204,7 @@ fn a_client_that_does_not_read_is_not_read_either() {
 }
 
 /// The most that any connection has unsent, as `CLIENT LIST` shows it.
-fn connection_output(_: &Node, client: &mut Client) -> usize {
+fn most_unsent(client: &mut Client) -> usize {
     let list = client.send(pipeline(&["CLIENT LIST"])).text();
     let outputs = list.split(" omem=").skip(1).map(|rest| rest.split(' ').next().unwrap());
     outputs.map(|text| text.parse::<usize>().unwrap()).max().unwrap_or(0)
@@ -142,8 +212,7 @@ fn connection_output(_: &Node, client: &mut Client) -> usize {
 
 #[test]
 fn replies_past_the_hard_limit_close_the_connection() {
-    let limits =
-        Limits { output_soft: 64 * KIB, output_hard: 16 * MIB, ..Limits::DEFAULT };
+    let limits = Limits { output_soft: 64 * KIB, output_hard: 16 * MIB, ..Limits::DEFAULT };
     let node = Node::with_limits(limits);
     let mut client = node.client();
     let value = "x".repeat(MIB);
@@ -160,11 +229,8 @@ fn replies_past_the_hard_limit_close_the_connection() {
 
 #[test]
 fn a_stalled_client_is_closed_after_a_while() {
-    let limits = Limits {
-        output_soft: 64 * KIB,
-        output_stall: Span::from_millis(200),
-        ..Limits::DEFAULT
-    };
+    let limits =
+        Limits { output_soft: 64 * KIB, output_stall: Span::from_millis(200), ..Limits::DEFAULT };
     let node = Node::with_limits(limits);
     let mut client = node.client();
     let value = "x".repeat(MIB);
@@ -177,8 +243,7 @@ fn a_stalled_client_is_closed_after_a_while() {
 
 #[test]
 fn an_idle_client_is_closed_if_the_limit_says_so() {
-    let node =
-        Node::with_limits(Limits { idle: Some(Span::from_millis(100)), ..Limits::DEFAULT });
+    let node = Node::with_limits(Limits { idle: Some(Span::from_millis(100)), ..Limits::DEFAULT });
     let mut idle = node.client();
     idle.send("PING\r\n").expect("+PONG\r\n").expect_end();
     // One that waits for a reply is not idle.

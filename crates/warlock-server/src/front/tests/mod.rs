@@ -330,10 +330,7 @@ impl Client {
                 ),
             }
         }
-        assert_eq!(
-            String::from_utf8_lossy(&got[..length]),
-            String::from_utf8_lossy(expected)
-        );
+        assert_eq!(String::from_utf8_lossy(&got[..length]), String::from_utf8_lossy(expected));
         self
     }
 
@@ -365,7 +362,9 @@ impl Client {
         match self.stream.read(&mut byte) {
             Ok(0) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
-            other => panic!("expected the end, got {other:?} {:?}", byte.escape_ascii().to_string()),
+            other => {
+                panic!("expected the end, got {other:?} {:?}", byte.escape_ascii().to_string())
+            }
         }
     }
 }
