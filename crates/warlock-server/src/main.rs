@@ -1,2 +1,306 @@
-//! Entry point.
-fn main() {}
+//! `warlockd`: the command line of the daemon.
+//!
+//! Exit: 0 after an orderly stop, 1 if the node failed, 2 for wrong usage or settings.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use rustix::process::{Signal, getpid, kill_process};
+use warlock_server::dev::{self, DevError, DevOptions};
+use warlock_server::log::Log;
+use warlock_server::settings::{Layers, Problems, Settings, keys};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The node failed while it started or ran.
+const FAILED: u8 = 1;
+
+/// The command line or the settings are wrong.
+const WRONG_USAGE: u8 = 2;
+
+/// How long an orderly stop may take after the parent process ended.
+const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
+
+const ABOUT: &str = "\
+A strongly consistent lock manager and key-value store that speaks the Redis protocol.
+
+One warlockd is one node; 3, 5 or 7 of them make a cluster that goes on while any minority fails.
+Any Redis client may connect to any node.";
+
+const EXAMPLES: &str = "\
+Examples:
+  warlockd dev                              a cluster of 3 nodes on this machine, then:
+  redis-cli -p 7002 SET k v
+  warlockd check-config warlock.toml        explain what is wrong with a settings file
+  warlockd --config warlock.toml            run a node
+  warlockd --config warlock.toml --log.level debug
+  WARLOCK_NODE_ID=2 warlockd --config warlock.toml
+
+A flag beats its environment variable (--client.listen: WARLOCK_CLIENT_LISTEN), that beats the
+file, and the file beats the default.
+
+Exit status: 0 after an orderly stop (SIGTERM, Ctrl-C), 1 if the node failed, 2 for wrong usage or
+settings.";
+
+#[derive(Debug, Parser)]
+#[command(name = "warlockd", version, about = ABOUT, after_help = EXAMPLES)]
+struct Cli {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Stop when standard input ends: the lifeline of a node that another process started
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run a development cluster on this machine until Ctrl-C
+    Dev(DevArguments),
+    /// Explain what is wrong with a settings file, and where
+    CheckConfig {
+        /// The TOML file
+        file: PathBuf,
+    },
+}
+
+/// Clients connect to the base port and those after it, peers 100 and HTTP 200 ports higher. A line
+/// that starts with `ready` names addresses and process ids once a master serves; then each change
+/// of master and each node that exits has a line. Settings given as flags go to every node.
+#[derive(Debug, Args)]
+struct DevArguments {
+    /// Number of nodes, 1 to 7
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    nodes: u16,
+
+    /// Port for clients of node 1
+    #[arg(long, value_name = "PORT", default_value_t = 7001)]
+    base_port: u16,
+
+    /// Keep data and logs here [default: a temporary directory, removed at the end]
+    #[arg(id = "dev_data_dir", long = "data-dir", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Start nodes that exit again
+    #[arg(long)]
+    restart: bool,
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let flags = setting_flags(&matches);
+    match cli.command {
+        Some(Action::Dev(arguments)) => run_dev(arguments, flags),
+        Some(Action::CheckConfig { file }) => check_config(&file, flags),
+        None => run_node(cli.config, cli.exit_with_stdin, flags),
+    }
+}
+
+/// The derived command, with one flag for each setting.
+fn command() -> clap::Command {
+    let flag = |key: &'static warlock_server::settings::Key| {
+        Arg::new(key.path)
+            .long(key.flag())
+            .value_name(key.value_name())
+            .help(key.help())
+            .help_heading("Settings")
+            .allow_negative_numbers(true)
+            .global(true)
+    };
+    Cli::command().args(keys().iter().map(flag))
+}
+
+/// Settings given as flags, before or after a subcommand.
+fn setting_flags(matches: &ArgMatches) -> Vec<(String, String)> {
+    let innermost = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let given = |path: &str| innermost.get_one::<String>(path).cloned();
+    let pairs = keys().iter().filter_map(|key| Some((key.path.to_owned(), given(key.path)?)));
+    pairs.collect()
+}
+
+fn run_node(
+    file: Option<PathBuf>,
+    exit_with_stdin: bool,
+    flags: Vec<(String, String)>,
+) -> ExitCode {
+    let settings = match read_settings(file.as_deref(), flags) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            complain(&problems);
+            if file.is_none() {
+                complain(&"run `warlockd dev` for a cluster on this machine, or see --help");
+            }
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let log = match Log::start(&settings.log, settings.node_id) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
+    for doubt in settings.doubts() {
+        tracing::warn!("{doubt}");
+    }
+    if exit_with_stdin && let Err(error) = hold_lifeline() {
+        return failed(&error);
+    }
+    let outcome = warlock_server::run(settings, file);
+    drop(log);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn run_dev(arguments: DevArguments, settings: Vec<(String, String)>) -> ExitCode {
+    let DevArguments { nodes, base_port, data_dir, restart } = arguments;
+    match dev::run(&DevOptions { nodes, base_port, data_dir, restart, settings }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ DevError::Usage(_)) => {
+            complain(&error);
+            ExitCode::from(WRONG_USAGE)
+        }
+        Err(error @ (DevError::Port(_) | DevError::System(..) | DevError::Cluster(_))) => {
+            failed(&error)
+        }
+    }
+}
+
+fn check_config(file: &Path, flags: Vec<(String, String)>) -> ExitCode {
+    match read_settings(Some(file), flags) {
+        Ok(settings) => {
+            // Whoever closed standard output reads the exit status.
+            let _ = io::stdout().write_all(summary(file, &settings).as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            complain(&problems);
+            ExitCode::from(WRONG_USAGE)
+        }
+    }
+}
+
+fn read_settings(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Settings, Problems> {
+    // Names and values that are not Unicode belong to others.
+    let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = std::env::vars_os().filter_map(unicode).collect();
+    let mut layers = Layers { file: None, environment, flags };
+    if let Some(file) = file {
+        layers.read_file(file)?;
+    }
+    layers.settings()
+}
+
+fn summary(file: &Path, settings: &Settings) -> String {
+    let members = &settings.cluster.initial_members;
+    let survived = settings.failures_survived();
+    let mut text = format!(
+        "ok: {}\n  {} of {} in cluster {:?}, which survives the failure of {survived}\n  \
+         clients {}, peers {}, http {}\n  data in {}, durability {}\n",
+        file.display(),
+        settings.node_id,
+        members.len(),
+        settings.cluster.name,
+        settings.client.listen,
+        settings.peer.listen,
+        settings.http.listen,
+        settings.data_dir.display(),
+        settings.durability,
+    );
+    for doubt in settings.doubts() {
+        text.push_str("note: ");
+        text.push_str(&doubt);
+        text.push('\n');
+    }
+    text
+}
+
+/// Stops the node in order when standard input ends, and at once if that takes too long.
+fn hold_lifeline() -> io::Result<()> {
+    let watch = || {
+        let mut stdin = io::stdin().lock();
+        while !matches!(stdin.read(&mut [0; 64]), Ok(0) | Err(_)) {}
+        tracing::warn!("the process that started this node is gone");
+        if let Err(error) = kill_process(getpid(), Signal::TERM) {
+            tracing::error!(%error, "cannot signal myself");
+        }
+        std::thread::sleep(ORPHAN_TIME_MAX);
+        std::process::exit(FAILED.into());
+    };
+    std::thread::Builder::new().name("lifeline".into()).spawn(watch)?;
+    Ok(())
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    complain(error);
+    ExitCode::from(FAILED)
+}
+
+/// Every line on standard error with the name of the program.
+fn complain(message: &dyn std::fmt::Display) {
+    let mut stderr = io::stderr().lock();
+    for line in message.to_string().lines() {
+        // Without a standard error the exit status has to do.
+        let _ = writeln!(stderr, "warlockd: {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Vec<(String, String)> {
+        let line = std::iter::once(&"warlockd").chain(arguments);
+        setting_flags(&command().try_get_matches_from(line).unwrap())
+    }
+
+    #[test]
+    fn command_line_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_before_and_after_subcommands() {
+        for key in keys() {
+            let flag = format!("--{}", key.flag());
+            let expected = vec![(key.path.to_owned(), "x".to_owned())];
+            assert_eq!(flags(&[&flag, "x"]), expected);
+            assert_eq!(flags(&["dev", &flag, "x"]), expected);
+            assert_eq!(flags(&[&flag, "x", "check-config", "f"]), expected);
+        }
+    }
+
+    #[test]
+    fn help_teaches_every_setting_and_the_way_to_a_first_cluster() {
+        let help = command().render_long_help().to_string();
+        for key in keys() {
+            assert!(help.contains(&format!("--{} <{}>", key.flag(), key.value_name())), "{help}");
+        }
+        assert!(help.contains("warlockd dev "), "{help}");
+        assert!(help.contains("[default: 127.0.0.1:6379]"), "{help}");
+    }
+
+    #[test]
+    fn summary_names_what_an_operator_checks() {
+        let mut layers = Layers::default();
+        layers.flags.push(("node_id".into(), "1".into()));
+        layers.flags.push(("cluster.initial_members".into(), "1=a:1,2=b:1,3=c:1".into()));
+        let text = summary(Path::new("w.toml"), &layers.settings().unwrap());
+        assert!(text.starts_with("ok: w.toml\n  n1 of 3 in cluster \"warlock\", "), "{text}");
+        assert!(text.contains("survives the failure of 1\n"), "{text}");
+        assert!(text.contains("\nnote: peer.listen = 127.0.0.1:7379: "), "{text}");
+    }
+}
