@@ -1,12 +1,13 @@
 //! What the crate needs of a disk: one flat directory of files, and explicit durability.
 
+use std::fmt::Debug;
 use std::io::{self, IoSlice};
 
 /// A directory on a disk. Clones are handles of the same directory for other threads.
 ///
 /// Nothing that is done to a file or to the directory is durable before
 /// [`sync_data`](DiskFile::sync_data) or [`sync_directory`](Self::sync_directory) returned success.
-pub trait Disk: Clone + Send + Sync + 'static {
+pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// An open file of this disk.
     type File: DiskFile;
 
@@ -48,7 +49,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
 }
 
 /// An open file.
-pub trait DiskFile: Send + 'static {
+pub trait DiskFile: Debug + Send + 'static {
     /// Length in bytes.
     ///
     /// # Errors

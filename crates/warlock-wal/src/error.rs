@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::snapshot::SnapshotError;
+
 /// An operation of the disk failed.
 #[derive(Debug)]
 pub struct IoError {
@@ -53,6 +55,8 @@ pub enum WalError {
         /// Its format version.
         version: u32,
     },
+    /// The snapshots cannot be looked through.
+    Snapshot(SnapshotError),
     /// There is no log, but this data directory has been in use: its promises are lost (P7).
     LogMissing,
 }
@@ -62,6 +66,7 @@ impl fmt::Display for WalError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Poisoned => f.write_str("the log stopped after an earlier disk error: restart"),
+            Self::Snapshot(error) => error.fmt(f),
             Self::NewerVersion { file, version } => write!(
                 f,
                 "{file} has format version {version}, this program knows up to {}: upgrade it",
@@ -78,8 +83,15 @@ impl Error for WalError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(error) => Some(&error.source),
+            Self::Snapshot(error) => error.source(),
             Self::Poisoned | Self::NewerVersion { .. } | Self::LogMissing => None,
         }
+    }
+}
+
+impl From<SnapshotError> for WalError {
+    fn from(error: SnapshotError) -> Self {
+        Self::Snapshot(error)
     }
 }
 

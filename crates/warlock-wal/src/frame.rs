@@ -5,13 +5,13 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes};
 use warlock_paxos::{Ballot, Batch, NodeId, Slot, SlotRange, View};
 
-use crate::limits::{PAGE_BYTES, SECTOR_BYTES};
+use crate::limits::{PAGE, PAGE_BYTES, SECTOR};
 use crate::mark::{ENTRY_LENGTH, Kind, MARK_LENGTH, Mark, Summary};
 
 const ACCEPT: u8 = 1;
 const LEARN: u8 = 2;
 
-static ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
+static ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// What a frame holds about one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,6 @@ impl ZeroSectors {
     }
 
     fn feed(&mut self, mut bytes: &[u8]) {
-        const SECTOR: usize = SECTOR_BYTES as usize;
         while !bytes.is_empty() {
             let (part, rest) = bytes.split_at(bytes.len().min(SECTOR - self.filled));
             self.is_zero = self.is_zero && part.iter().all(|byte| *byte == 0);

@@ -20,6 +20,7 @@ const SLICES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct FsDisk {
     directory: Arc<Directory>,
+    syncs: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +32,10 @@ struct Directory {
 
 /// An open file of a [`FsDisk`].
 #[derive(Debug)]
-pub struct FsFile(File);
+pub struct FsFile {
+    file: File,
+    syncs: bool,
+}
 
 impl FsDisk {
     /// Opens the directory at `path`, creating it if its parent exists, and locks it.
@@ -59,7 +63,15 @@ impl FsDisk {
             }
         })?;
         let directory = Directory { path: path.to_owned(), handle: File::open(path)?, _lock: lock };
-        Ok(Self { directory: Arc::new(directory) })
+        Ok(Self { directory: Arc::new(directory), syncs: true })
+    }
+
+    /// The same directory, but syncing does nothing: what is written survives the process, and not
+    /// the machine.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.syncs = false;
+        self
     }
 
     /// Where the directory is.

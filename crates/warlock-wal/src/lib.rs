@@ -12,15 +12,22 @@ mod disk;
 mod error;
 mod frame;
 mod fs_disk;
+mod identity;
 pub mod limits;
 mod mark;
 mod recovered;
 mod recovery;
 mod segment;
+mod snapshot;
 mod wal;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{IoError, WalError};
 pub use fs_disk::{FsDisk, FsFile};
+pub use identity::{Identity, IdentityError};
 pub use recovered::{Note, Recovered, Tail};
+pub use snapshot::{
+    NewestSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver, SnapshotWriter,
+    Snapshots,
+};
 pub use wal::{Wal, WalOptions, WalStats};

@@ -4,10 +4,10 @@
 ///
 /// Page caches and disks write whole pages, so a page with acknowledged content is never written a
 /// second time, and a power loss in the middle of a write cannot hurt it.
-pub const PAGE_BYTES: u64 = 4096;
+pub const PAGE_BYTES: u64 = PAGE as u64;
 
 /// The largest unit, in bytes, of which every disk writes either all or nothing.
-pub const SECTOR_BYTES: u64 = 512;
+pub const SECTOR_BYTES: u64 = SECTOR as u64;
 
 /// Preallocated length of a log segment in bytes, unless the options say otherwise.
 ///
@@ -44,6 +44,12 @@ pub const CLUSTER_NAME_BYTES_MAX: usize = 255;
 
 /// The most peers that an identity file remembers.
 pub const PEERS_MAX: usize = 1024;
+
+/// [`PAGE_BYTES`] as a length in memory.
+pub(crate) const PAGE: usize = 4096;
+
+/// [`SECTOR_BYTES`] as a length in memory.
+pub(crate) const SECTOR: usize = 512;
 
 /// Bytes read at once when a file is scanned.
 pub(crate) const SCAN_BYTES: u64 = 1024 * 1024;

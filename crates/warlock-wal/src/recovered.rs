@@ -6,6 +6,7 @@ use std::fmt;
 use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange};
 
 use crate::mark::Summary;
+use crate::snapshot::SnapshotMeta;
 
 /// Everything that acceptor and replica start from.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Recovered {
     /// Slots at or above `held` that this node may hold but cannot read (P6): the acceptor must
     /// abstain for them. Ascending and disjoint.
     pub unknown: Vec<SlotRange>,
+    /// The newest undamaged snapshot.
+    pub snapshot: Option<SnapshotMeta>,
     /// How the log ends.
     pub tail: Tail,
     /// What an operator should know, in the order of the log.
@@ -106,6 +109,11 @@ pub enum Note {
         /// Whether no copy is left.
         lost: bool,
     },
+    /// A snapshot is damaged; an older one or none is used.
+    DamagedSnapshot {
+        /// The file.
+        file: String,
+    },
     /// The log ends with a frame that was never acknowledged and is dropped.
     TornTail {
         /// The segment.
@@ -142,6 +150,7 @@ impl fmt::Display for Note {
             Self::DamagedHeader { segment, lost: true } => {
                 write!(f, "{segment}: the header is damaged")
             }
+            Self::DamagedSnapshot { file } => write!(f, "{file} is damaged and not used"),
             Self::TornTail { segment, sequence } => {
                 write!(f, "{segment}: dropped the unfinished frame {sequence} at the end")
             }
@@ -235,6 +244,7 @@ impl Slots {
                 .collect(),
             learned: self.learned.into_iter().collect(),
             unknown: self.unknown.0,
+            snapshot: None,
             tail: Tail::Clean,
             notes: Vec::new(),
         }

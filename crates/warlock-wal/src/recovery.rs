@@ -10,7 +10,7 @@ use warlock_paxos::{Slot, SlotRange};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::frame::{self, Entry};
-use crate::limits::{PAGE_BYTES, SCAN_BYTES, SECTOR_BYTES, SUSPECT_WINDOW};
+use crate::limits::{PAGE, PAGE_BYTES, SCAN_BYTES, SECTOR, SUSPECT_WINDOW};
 use crate::mark::{Found, Kind, MARK_LENGTH, Mark, Summary};
 use crate::recovered::{Note, Slots, Tail};
 use crate::segment::{self, HeaderPage, SegmentHeader};
@@ -102,7 +102,7 @@ fn open_segment<D: Disk>(
         file.drop_cache().doing("drop the cache of", &name)?;
     }
     let length = file.length().doing("look at", &name)?;
-    let mut page = vec![0; page_bytes()];
+    let mut page = vec![0; PAGE];
     let filled = file.read_at(&mut page, 0).doing("read", &name)?;
     let (header, intact) = match HeaderPage::decode(&page[..filled]) {
         HeaderPage::Header { header, intact } if header.first == first => (Some(header), intact),
@@ -368,7 +368,7 @@ impl<F: DiskFile> Reader<'_, F> {
             self.window.truncate(filled);
         }
         let start = to_index(offset - self.window_start).min(self.window.len());
-        let end = self.window.len().min(start + page_bytes());
+        let end = self.window.len().min(start + PAGE);
         Ok(&self.window[start..end])
     }
 
@@ -418,7 +418,7 @@ impl<F: DiskFile> Reader<'_, F> {
     fn rest(&mut self, end: u64, sequence: u64) -> Result<Rest, IoError> {
         let is_sealed = self.is_sealed(end, sequence)?;
         let page = self.page(end)?;
-        let sector = page.len().min(to_index(SECTOR_BYTES));
+        let sector = page.len().min(SECTOR);
         if !is_sealed && !is_zero(&page[..sector]) {
             return Ok(Rest::Unreadable);
         }
@@ -439,7 +439,7 @@ impl<F: DiskFile> Reader<'_, F> {
 /// All marks of the page at `offset`, in the order of their frames.
 fn marks(page: &[u8], salt: u64, offset: u64) -> impl Iterator<Item = Found> {
     let header = Mark::decode(page, Kind::Header, salt, offset);
-    let footer_start = page_bytes() - MARK_LENGTH;
+    let footer_start = PAGE - MARK_LENGTH;
     let footer = page
         .get(footer_start..)
         .and_then(|bytes| Mark::decode(bytes, Kind::Footer, salt, offset + footer_start as u64));
@@ -448,17 +448,13 @@ fn marks(page: &[u8], salt: u64, offset: u64) -> impl Iterator<Item = Found> {
 
 /// The readable copies of the seal of a frame that ends at `offset`, where `page` starts.
 fn seals(page: &[u8], salt: u64, offset: u64) -> impl Iterator<Item = Found> {
-    let sector = &page[..page.len().min(to_index(SECTOR_BYTES))];
+    let sector = &page[..page.len().min(SECTOR)];
     let copies = sector.chunks_exact(MARK_LENGTH);
     copies.filter_map(move |copy| Mark::decode(copy, Kind::Seal, salt, offset))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
-}
-
-fn page_bytes() -> usize {
-    to_index(PAGE_BYTES)
 }
 
 fn to_index(bytes: u64) -> usize {

@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
-use crate::limits::PAGE_BYTES;
+use crate::limits::PAGE;
 use crate::mark::Summary;
 
 /// Version of the log format that this program writes.
@@ -19,8 +19,6 @@ const MAGIC: &[u8; 8] = b"WLKwalog";
 const HEADER_LENGTH: usize = 256;
 /// Where in the first page the two copies of the header stand.
 const COPIES: [usize; 2] = [0, 2048];
-const PAGE: usize = 4096;
-const _: () = assert!(PAGE as u64 == PAGE_BYTES);
 
 /// What a segment says about itself and about all segments before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

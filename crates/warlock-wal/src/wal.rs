@@ -8,11 +8,12 @@ use warlock_paxos::{Record, Slot};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::frame::Gathered;
-use crate::limits::{PAGE_BYTES, SECTOR_BYTES, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+use crate::limits::{PAGE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
 use crate::mark::{Kind, MARK_LENGTH, Summary};
-use crate::recovered::{Recovered, Slots, Tail};
+use crate::recovered::{Note, Recovered, Slots, Tail};
 use crate::recovery::{self, Scan};
 use crate::segment::{self, SegmentHeader, TEMPORARY_SUFFIX};
+use crate::snapshot::Snapshots;
 
 /// How to keep the log.
 #[derive(Clone, Copy, Debug)]
@@ -108,16 +109,26 @@ impl<D: Disk> Wal<D> {
         // What a killed process made of the directory is acted upon, so it must be durable.
         disk.sync_directory().doing("sync", ".")?;
         let names = disk.list().doing("list", ".")?;
+        let newest = Snapshots::new(disk.clone()).newest()?;
         let firsts = segments_of(&names);
         if firsts.is_empty() {
-            if !options.may_create {
+            let is_new = newest.snapshot.is_none() && newest.damaged.is_empty();
+            if !options.may_create || !is_new {
                 return Err(WalError::LogMissing);
             }
             return Ok(Self::create(disk, options)?);
         }
-        let scan = recovery::scan(&disk, &firsts, options.salt, Slots::new(Slot::FIRST))?;
+        let base = newest.snapshot.as_ref().map_or(Slot::FIRST, |meta| meta.slot);
+        let mut scan = recovery::scan(&disk, &firsts, options.salt, Slots::new(base))?;
+        if let Some(meta) = &newest.snapshot {
+            scan.summary.ballot = scan.summary.ballot.max(meta.ballot);
+        }
         remove_temporaries(&disk, &names)?;
-        Ok(Self::resume(disk, options, scan)?)
+        let (wal, mut recovered) = Self::resume(disk, options, scan)?;
+        let damaged = newest.damaged.into_iter();
+        recovered.notes.extend(damaged.map(|file| Note::DamagedSnapshot { file }));
+        recovered.snapshot = newest.snapshot;
+        Ok((wal, recovered))
     }
 
     fn create(disk: D, options: WalOptions) -> Result<(Self, Recovered), IoError> {
@@ -327,7 +338,7 @@ impl<D: Disk> Wal<D> {
         file.sync_data().doing("sync", name)?;
         let end = position + mark.length;
         let seal = mark.encode(Kind::Seal, *salt, *position);
-        let mut sector = [0; SECTOR_BYTES as usize];
+        let mut sector = [0; SECTOR];
         for copy in sector.chunks_exact_mut(MARK_LENGTH) {
             copy.copy_from_slice(&seal);
         }
