@@ -95,11 +95,12 @@ impl Disk for FsDisk {
             .read(true)
             .write(true)
             .open(self.file_path(name))
-            .map(FsFile)
+            .map(|file| FsFile { file, syncs: self.syncs })
     }
 
     fn open(&self, name: &str) -> io::Result<FsFile> {
-        OpenOptions::new().read(true).write(true).open(self.file_path(name)).map(FsFile)
+        let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
+        Ok(FsFile { file, syncs: self.syncs })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -125,20 +126,20 @@ impl Disk for FsDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.directory.handle.sync_all()
+        if self.syncs { self.directory.handle.sync_all() } else { Ok(()) }
     }
 }
 
 impl DiskFile for FsFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        let allocate = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length);
+        let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length);
         match retry_on_intr(allocate) {
             // Without support by the file system the space is not reserved, but the rest holds.
-            Err(Errno::OPNOTSUPP) if self.length()? < length => self.0.set_len(length),
+            Err(Errno::OPNOTSUPP) if self.length()? < length => self.file.set_len(length),
             Err(Errno::OPNOTSUPP) => Ok(()),
             other => Ok(other?),
         }
@@ -149,7 +150,7 @@ impl DiskFile for FsFile {
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
             let some = &parts[..parts.len().min(SLICES_MAX)];
-            let written = retry_on_intr(|| rustix::io::pwritev(&self.0, some, offset))?;
+            let written = retry_on_intr(|| rustix::io::pwritev(&self.file, some, offset))?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -162,7 +163,7 @@ impl DiskFile for FsFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match FileExt::read_at(&self.0, &mut buffer[filled..], offset + filled as u64) {
+            match FileExt::read_at(&self.file, &mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -173,11 +174,11 @@ impl DiskFile for FsFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        if self.syncs { self.file.sync_data() } else { Ok(()) }
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
+        Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
     }
 }
 

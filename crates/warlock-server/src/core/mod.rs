@@ -1,0 +1,455 @@
+//! The core of a node: role tasks on one thread, and what they need around them.
+//!
+//! ```text
+//!  I/O workers --asks--> gateway --> replica --> leader --> commander --P2a--> peers
+//!       ^                               |  ^                    |
+//!       +--answers-- host <--apply------+  +---- acceptor <-----+
+//!                                                   | persist
+//!                                               WAL thread
+//! ```
+
+mod disk;
+mod host;
+mod machine;
+mod mailbox;
+mod overview;
+mod recovery;
+mod roles;
+mod router;
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::LocalSet;
+use warlock_paxos::{
+    Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing, View,
+};
+
+use crate::clock;
+use crate::front::limits::Limits;
+use crate::front::{self, FrontHandle, FrontOptions, Identity};
+use crate::http::{self, HttpServer};
+use crate::metrics::{Metrics, SharedMetrics};
+use crate::peer::{self, LocalIdentity, PeerEvent, Transport};
+use crate::seam::{Ask, LeaseCell, LogClockCell, Shared};
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+
+use disk::{DiskEvent, LogHandle};
+use host::{Fatal, Host, Signals};
+use machine::Machine;
+use overview::{Overview, PeerFacts};
+use recovery::Recovery;
+use router::{LeaderItem, ReplicaItem, Router};
+
+/// Version of `warlockd`.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How often `status` is renewed, also without news.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a stopping node waits for its hand-over.
+const STOP_PATIENCE: Duration = Duration::from_millis(1000);
+
+/// How long a stopping node lets replies go out.
+const REPLY_PATIENCE: Span = Span::from_millis(100);
+
+/// Commands that wait for the log before workers have to wait, in bytes.
+const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why a node cannot run, or had to end.
+#[derive(Debug)]
+pub enum RunError {
+    /// A port cannot be opened.
+    Listen {
+        /// Which setting names it.
+        setting: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The data directory cannot be used, or its content contradicts the settings.
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The system refuses threads or other means.
+    System(io::Error),
+    /// Writing or syncing the log failed (P8).
+    Disk(String),
+    /// The state of this node differs from the master's.
+    Diverged(String),
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen { setting, address, error } => write!(
+                f,
+                "cannot listen on {setting} = {address}: {error}; choose a free address of this host"
+            ),
+            Self::Data { path, reason } => {
+                write!(f, "cannot use data_dir = {}: {reason}", path.display())
+            }
+            Self::System(error) => write!(f, "the system refused what the node needs: {error}"),
+            Self::Disk(error) => write!(
+                f,
+                "the log cannot be written: {error}; the node stops so that it confirms nothing that \
+                 is not durable. Make the disk work and start it again"
+            ),
+            Self::Diverged(slot) => write!(
+                f,
+                "the state of this node differs from the master's before {slot}; it stops so that it \
+                 serves nothing wrong. Keep the data directory for diagnosis"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// [`RunError`] says why the node could not start, or had to end.
+pub fn run(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::System)?;
+    LocalSet::new().block_on(&runtime, run_node(settings, settings_file))
+}
+
+async fn run_node(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), RunError> {
+    let shutdown = Shutdown::install().map_err(RunError::System)?;
+    let listeners = Listeners::bind(&settings).await?;
+    let recovery = Recovery::run(&settings)?;
+    let mut node = Running::start(&settings, settings_file, listeners, recovery)?;
+    let fatal = tokio::select! {
+        () = shutdown.requested() => None,
+        fatal = node.fatals.recv() => fatal,
+    };
+    node.stop(fatal.is_none()).await;
+    match fatal {
+        None => Ok(()),
+        Some(Fatal::Diverged(slot)) => Err(RunError::Diverged(slot.to_string())),
+        Some(Fatal::Disk(error)) => Err(RunError::Disk(error)),
+    }
+}
+
+/// A node whose tasks and threads run.
+struct Running {
+    shared: Arc<Shared>,
+    router: Rc<Router>,
+    front: FrontHandle,
+    http: HttpServer,
+    fatals: UnboundedReceiver<Fatal>,
+    hand_overs: UnboundedReceiver<()>,
+}
+
+impl Running {
+    fn start(
+        settings: &Settings,
+        settings_file: Option<PathBuf>,
+        listeners: Listeners,
+        recovery: Recovery,
+    ) -> Result<Self, RunError> {
+        let shared = Arc::new(shared(&recovery, settings));
+        let metrics: SharedMetrics = Arc::new(Metrics::new(other_members(settings)));
+        let (asks, ask_queue) = unbounded_channel();
+        let (peer_inbox, peer_events) = unbounded_channel();
+        let (disk_inbox, disk_events) = unbounded_channel();
+        let (fatal, fatals) = unbounded_channel();
+        let (handed_over, hand_overs) = unbounded_channel();
+        let incarnation = recovery.incarnation;
+        let transport = Transport::start(
+            listeners.peer,
+            local_identity(settings, incarnation),
+            &settings.cluster.initial_members,
+            peer_inbox,
+            recovery.incarnation_check(),
+            &metrics,
+        );
+        let Recovery { wal, snapshots, applier, roles, log_time, .. } = recovery;
+        let log = disk::start_log(wal, disk_inbox.clone(), Arc::clone(&metrics))
+            .map_err(RunError::System)?;
+        let jobs = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
+        let identity = identity(settings, settings_file, incarnation);
+        let options = front_options(settings, listeners.client, identity);
+        let front =
+            front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
+        let http = http::start(listeners.http, Arc::clone(&shared), Arc::clone(&metrics))
+            .map_err(RunError::System)?;
+        let machine = Machine::new(applier, log_time, front.queues.clone());
+        let signals = Signals { fatal, handed_over, snapshots: jobs };
+        let host = Host::new(settings, Arc::clone(&shared), metrics, machine, signals);
+        let router = Rc::new(Router::new(
+            settings.node_id,
+            transport,
+            log.clone(),
+            host,
+            roles.leader.ballot,
+        ));
+        router.host.borrow_mut().restored(roles.leader.applied);
+        spawn_roles(&router, settings, roles);
+        tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
+        tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
+        tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events, log));
+        let snapshot_after = settings.wal.snapshot_after_bytes;
+        tokio::task::spawn_local(run_status(Rc::clone(&router), snapshot_after));
+        tracing::info!(version = VERSION, clients = %front.local_addr(), "started");
+        Ok(Self { shared, router, front, http, fatals, hand_overs })
+    }
+
+    /// Ends the node; if `orderly`, its mastership is handed over and replies go out first.
+    async fn stop(self, orderly: bool) {
+        let Self { shared, router, front, http, mut hand_overs, fatals: _ } = self;
+        shared.stopping.store(true, Ordering::Release);
+        if orderly {
+            tracing::info!("stopping: handing over");
+            router.leader.push(LeaderItem::Leave(None));
+            let _ = tokio::time::timeout(STOP_PATIENCE, hand_overs.recv()).await;
+            let _ = tokio::time::timeout(STOP_PATIENCE, router.transport.flush()).await;
+        }
+        shared.lease.publish(None);
+        // Role tasks still run meanwhile, so that commands already taken get their replies.
+        let stopped = tokio::task::spawn_blocking(move || front.stop(REPLY_PATIENCE)).await;
+        if let Err(error) = stopped {
+            tracing::error!(%error, "the front end did not stop");
+        }
+        router.close();
+        drop(http);
+        tracing::info!("stopped");
+    }
+}
+
+/// Ports are opened before anything else, so that a wrong address changes nothing on disk.
+struct Listeners {
+    client: TcpListener,
+    peer: tokio::net::TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, RunError> {
+        let refuse = |setting, address: std::net::SocketAddr| {
+            move |error| RunError::Listen { setting, address: address.to_string(), error }
+        };
+        let client = TcpListener::bind(settings.client.listen)
+            .map_err(refuse("client.listen", settings.client.listen))?;
+        let peer = peer::listen(settings.peer.listen)
+            .await
+            .map_err(refuse("peer.listen", settings.peer.listen))?;
+        let http = TcpListener::bind(settings.http.listen)
+            .map_err(refuse("http.listen", settings.http.listen))?;
+        Ok(Self { client, peer, http })
+    }
+}
+
+fn shared(recovery: &Recovery, settings: &Settings) -> Shared {
+    let status = overview(settings).status(clock::now(), recovery.roles.leader.applied);
+    Shared {
+        lease: LeaseCell::default(),
+        log_clock: LogClockCell::default(),
+        store: recovery.reader.clone(),
+        status: parking_lot::Mutex::new(Arc::new(status)),
+        recovered: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
+        commands_total: AtomicU64::new(0),
+        connections_total: AtomicU64::new(0),
+        connections: AtomicU64::new(0),
+    }
+}
+
+fn membership(settings: &Settings) -> Membership {
+    Membership::new(View::new(1), settings.cluster.initial_members.keys().copied())
+}
+
+fn timing(settings: &Settings) -> Timing {
+    let consensus = settings.consensus;
+    Timing::new(consensus.lease, consensus.heartbeat, consensus.clock_error_per_mille)
+        .expect("settings were checked for the same relations")
+}
+
+fn overview(settings: &Settings) -> Overview {
+    let own = PeerFacts {
+        version: VERSION.to_owned(),
+        client_addr: settings.client.advertise.clone(),
+    };
+    Overview::new(
+        settings.node_id,
+        settings.cluster.name.clone(),
+        membership(settings).view().number(),
+        &settings.cluster.initial_members,
+        own,
+        timing(settings).patience(),
+    )
+}
+
+fn other_members(settings: &Settings) -> impl Iterator<Item = NodeId> {
+    let members = settings.cluster.initial_members.keys().copied();
+    members.filter(|node| *node != settings.node_id)
+}
+
+fn local_identity(settings: &Settings, incarnation: Incarnation) -> LocalIdentity {
+    LocalIdentity {
+        cluster: settings.cluster.name.clone(),
+        node: settings.node_id,
+        incarnation,
+        lease: settings.consensus.lease,
+        clock_error_per_mille: settings.consensus.clock_error_per_mille,
+        version: VERSION.to_owned(),
+        client_address: settings.client.advertise.clone(),
+    }
+}
+
+fn identity(
+    settings: &Settings,
+    settings_file: Option<PathBuf>,
+    incarnation: Incarnation,
+) -> Identity {
+    let started = clock::now();
+    Identity {
+        cluster: settings.cluster.name.clone(),
+        node: settings.node_id.number(),
+        version: VERSION.to_owned(),
+        data_dir: settings.data_dir.clone(),
+        settings_file,
+        run_id: format!("{incarnation}{:08x}", started.nanos() & 0xffff_ffff),
+        started,
+    }
+}
+
+fn front_options(
+    settings: &Settings,
+    listener: TcpListener,
+    identity: Identity,
+) -> FrontOptions {
+    let (workers, limits) = (settings.client.workers, front_limits(settings));
+    FrontOptions { listeners: vec![listener], workers, limits, identity }
+}
+
+fn front_limits(settings: &Settings) -> Limits {
+    let client = &settings.client;
+    let mut limits = Limits::DEFAULT;
+    limits.connections = client.connections_max;
+    limits.pipeline_depth = client.pipeline_max;
+    limits.output_hard = client.output_bytes_max;
+    limits.output_soft = limits.output_soft.min(client.output_bytes_max);
+    limits.request.request_length = client.request_bytes_max;
+    limits.request.argument_length =
+        limits.request.argument_length.min(client.request_bytes_max);
+    limits
+}
+
+fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: recovery::RoleStates) {
+    let (node, membership, timing) = (settings.node_id, membership(settings), timing(settings));
+    let now: Instant = clock::now();
+    let acceptor = Acceptor::new(membership.clone(), timing, states.acceptor, now);
+    let leader = Leader::new(node, membership, timing, states.leader, now);
+    let replica = Replica::new(node, timing, states.replica);
+    tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router)));
+    tokio::task::spawn_local(roles::run_acceptor(acceptor, Rc::clone(router)));
+    tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
+}
+
+/// Takes what workers ask, as long as not too much waits for the log.
+async fn run_gateway(router: Rc<Router>, mut asks: UnboundedReceiver<Ask>) {
+    while let Some(ask) = asks.recv().await {
+        while router.host.borrow().pending_bytes() > PENDING_BYTES_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        router.host.borrow_mut().handle_ask(&router, ask);
+    }
+}
+
+/// Takes what happens on the connections with other nodes.
+async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            PeerEvent::Messages { from, messages } => {
+                for message in messages {
+                    if let Message::Heartbeat(heartbeat) = &message {
+                        router.host.borrow_mut().note_heartbeat(from, heartbeat);
+                    }
+                    router.receive(from, message);
+                }
+            }
+            PeerEvent::Up { node, version, client_addr, .. } => {
+                let facts = PeerFacts { version, client_addr };
+                router.host.borrow_mut().note_peer(node, Some(facts));
+            }
+            PeerEvent::Down { node } => {
+                router.host.borrow_mut().note_peer(node, None);
+                router.leader.push(LeaderItem::PeerDown(node));
+                router.replica.push(ReplicaItem::PeerDown(node));
+            }
+        }
+    }
+}
+
+/// Takes what the disk threads have done.
+async fn run_disk(
+    router: Rc<Router>,
+    mut events: UnboundedReceiver<DiskEvent>,
+    log: LogHandle,
+) {
+    while let Some(event) = events.recv().await {
+        match event {
+            DiskEvent::Synced(records) => router.synced(records),
+            DiskEvent::Failed(error) => {
+                tracing::error!(%error, "the log cannot be written: this node stops");
+                router.host.borrow().fail(Fatal::Disk(error));
+            }
+            DiskEvent::SnapshotTaken(slot) => {
+                router.host.borrow_mut().note_snapshot_done();
+                router.replica.push(ReplicaItem::Snapshot(slot));
+                log.truncate(slot);
+            }
+            DiskEvent::SnapshotFailed(error) => {
+                tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+                router.host.borrow_mut().note_snapshot_done();
+            }
+            DiskEvent::SnapshotRead(to, chunk) => {
+                router.transport.send(to, &Message::SnapshotChunk(chunk));
+            }
+            DiskEvent::SnapshotReceived { meta, chunks } => {
+                // Before anything is recorded on top of it.
+                log.truncate(meta.slot);
+                let installed = router.host.borrow_mut().install(&meta, chunks);
+                router.replica.push(match installed {
+                    Ok((slot, log_time)) => ReplicaItem::Installed { slot, log_time },
+                    Err(error) => {
+                        tracing::error!(%error, "a snapshot of a peer cannot be restored");
+                        ReplicaItem::Refused
+                    }
+                });
+            }
+            DiskEvent::SnapshotRefused(error) => {
+                tracing::error!(%error, "a snapshot of a peer is damaged");
+                router.replica.push(ReplicaItem::Refused);
+            }
+        }
+    }
+}
+
+/// Renews `status`, and has a snapshot taken when the log has grown enough.
+async fn run_status(router: Rc<Router>, snapshot_after_bytes: u64) {
+    let mut interval = tokio::time::interval(STATUS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let mut host = router.host.borrow_mut();
+        host.handle_tick();
+        host.consider_snapshot(router.ballot(), snapshot_after_bytes);
+    }
+}

@@ -1,0 +1,236 @@
+//! Carries out what roles return: hands messages and words to mailboxes and peers, records to the log,
+//! notices to the host. It is the daemon's counterpart of `warlock_paxos::Node`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use warlock_paxos::{
+    Ballot, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue, Record,
+    RoleName, Scout, Slot, addressee, route_message,
+};
+
+use super::disk::LogHandle;
+use super::host::Host;
+use super::mailbox::Mailbox;
+use super::roles;
+use crate::peer::Transport;
+
+/// What the acceptor's task takes.
+pub(super) enum AcceptorItem {
+    /// From a role or a node.
+    Input(Input),
+    /// So many more records are durable.
+    Synced(u64),
+}
+
+/// What the leader's task takes.
+pub(super) enum LeaderItem {
+    /// From a role or a node.
+    Input(Input),
+    /// A connection closed.
+    PeerDown(NodeId),
+    /// The node stops, or an operator wants another master.
+    Leave(Option<NodeId>),
+    /// The earliest expiry changed.
+    Deadline(Option<LogTime>),
+    /// The digest of the state before a slot.
+    Digest(Slot, u64),
+}
+
+/// What the replica's task takes.
+pub(super) enum ReplicaItem {
+    /// From a role or a node.
+    Input(Input),
+    /// Commands of clients.
+    Submit { ticket: u64, commands: Bytes, deadline: Instant },
+    /// A wish to read linearizably.
+    Read { ticket: u64, deadline: Instant },
+    /// A snapshot of a peer was installed.
+    Installed { slot: Slot, log_time: LogTime },
+    /// A snapshot of a peer could not be installed.
+    Refused,
+    /// A snapshot of this node was written.
+    Snapshot(Slot),
+    /// The digest of the state before a slot.
+    Digest(Slot, u64),
+    /// A connection closed.
+    PeerDown(NodeId),
+}
+
+/// Everything that role tasks share; all on the core thread.
+pub(super) struct Router {
+    node: NodeId,
+    pub(super) acceptor: Mailbox<AcceptorItem>,
+    pub(super) leader: Mailbox<LeaderItem>,
+    pub(super) replica: Mailbox<ReplicaItem>,
+    scouts: RefCell<BTreeMap<Ballot, Answers<P1b>>>,
+    commanders: RefCell<BTreeMap<(Ballot, Slot), Answers<P2b>>>,
+    pub(super) transport: Transport,
+    log: LogHandle,
+    waiting: RefCell<VecDeque<Waiting>>,
+    ballot: Cell<Ballot>,
+    pub(super) host: RefCell<Host>,
+}
+
+/// Answers of acceptors on their way to one scout or commander.
+type Answers<T> = Rc<Mailbox<(NodeId, T)>>;
+
+/// Outputs that wait until what was written before them is durable (P1).
+struct Waiting {
+    is_record: bool,
+    then: Vec<Output>,
+}
+
+impl Router {
+    /// The router of `node`, whose disk holds promises up to `ballot`.
+    pub(super) fn new(
+        node: NodeId,
+        transport: Transport,
+        log: LogHandle,
+        host: Host,
+        ballot: Ballot,
+    ) -> Self {
+        Self {
+            node,
+            acceptor: Mailbox::default(),
+            leader: Mailbox::default(),
+            replica: Mailbox::default(),
+            scouts: RefCell::default(),
+            commanders: RefCell::default(),
+            transport,
+            log,
+            waiting: RefCell::default(),
+            ballot: Cell::new(ballot),
+            host: RefCell::new(host),
+        }
+    }
+
+    /// Delivers a message of `from` to the roles that it is for.
+    pub(super) fn receive(&self, from: NodeId, message: Message) {
+        route_message(from, message, |role, input| self.deliver(role, input));
+    }
+
+    /// Carries out what a role returned, in order.
+    pub(super) fn carry_out(self: &Rc<Self>, outputs: &mut Vec<Output>) {
+        for output in outputs.drain(..) {
+            self.carry_out_one(output);
+        }
+    }
+
+    /// Carries out what waited for the next `records` records, which are durable now.
+    pub(super) fn synced(self: &Rc<Self>, records: u64) {
+        let mut released = Vec::new();
+        let mut entries = 0;
+        let mut left = records;
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            while let Some(front) = waiting.front() {
+                if front.is_record && left == 0 {
+                    break;
+                }
+                left -= u64::from(front.is_record);
+                entries += 1;
+                released.extend(waiting.pop_front().into_iter().flat_map(|front| front.then));
+            }
+        }
+        assert!(left == 0, "P1: more records were synced than written");
+        self.acceptor.push(AcceptorItem::Synced(entries));
+        self.carry_out(&mut released);
+    }
+
+    /// The highest ballot that this node's acceptor ever wrote down.
+    pub(super) const fn ballot(&self) -> Ballot {
+        self.ballot.get()
+    }
+
+    /// Lets all role tasks end.
+    pub(super) fn close(&self) {
+        self.acceptor.close();
+        self.leader.close();
+        self.replica.close();
+        self.scouts.borrow().values().for_each(|mailbox| mailbox.close());
+        self.commanders.borrow().values().for_each(|mailbox| mailbox.close());
+    }
+
+    fn carry_out_one(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Send { to, message } if to == self.node => self.receive(to, message),
+            Output::Send { to, message } => self.transport.send(to, &message),
+            Output::Broadcast { to, message } => self.broadcast(&to, message),
+            Output::Persist { record, then } => self.persist(record, then),
+            Output::Tell(tell) => self.deliver(addressee(&tell), Input::Tell(tell)),
+            Output::SpawnScout(scout) => self.spawn_scout(scout),
+            Output::SpawnCommander(commander) => self.spawn_commander(commander),
+            Output::RetireScout(ballot) => {
+                let mailbox = self.scouts.borrow_mut().remove(&ballot);
+                mailbox.inspect(|mailbox| mailbox.close());
+            }
+            Output::RetireCommander(ballot, slot) => {
+                let mailbox = self.commanders.borrow_mut().remove(&(ballot, slot));
+                mailbox.inspect(|mailbox| mailbox.close());
+            }
+            Output::Notify(notice) => self.host.borrow_mut().handle_notice(self, notice),
+        }
+    }
+
+    fn broadcast(self: &Rc<Self>, to: &[NodeId], message: Message) {
+        self.transport.send_to_many(to, &message);
+        if to.contains(&self.node) {
+            self.receive(self.node, message);
+        }
+    }
+
+    fn persist(self: &Rc<Self>, record: Option<Record>, then: Vec<Output>) {
+        let is_record = record.is_some();
+        if let Some(record) = record {
+            if let Record::Promise { ballot } | Record::Accept(PValue { ballot, .. }) = &record {
+                self.ballot.set(self.ballot.get().max(*ballot));
+            }
+            self.log.append(record);
+        } else if self.waiting.borrow().is_empty() {
+            self.acceptor.push(AcceptorItem::Synced(1));
+            then.into_iter().for_each(|output| self.carry_out_one(output));
+            return;
+        }
+        self.waiting.borrow_mut().push_back(Waiting { is_record, then });
+    }
+
+    fn deliver(&self, role: RoleName, input: Input) {
+        match role {
+            RoleName::Acceptor => self.acceptor.push(AcceptorItem::Input(input)),
+            RoleName::Leader => self.leader.push(LeaderItem::Input(input)),
+            RoleName::Replica => self.replica.push(ReplicaItem::Input(input)),
+            RoleName::Scout(ballot) => {
+                if let (Some(mailbox), Input::Peer { from, message: Message::P1b(p1b) }) =
+                    (self.scouts.borrow().get(&ballot), input)
+                {
+                    mailbox.push((from, p1b));
+                }
+            }
+            RoleName::Commander(ballot, slot) => {
+                let commanders = self.commanders.borrow();
+                match (commanders.get(&(ballot, slot)), input) {
+                    (Some(mailbox), Input::Peer { from, message: Message::P2b(p2b) }) => {
+                        mailbox.push((from, p2b));
+                    }
+                    (_, input) => self.leader.push(LeaderItem::Input(input)),
+                }
+            }
+        }
+    }
+
+    fn spawn_scout(self: &Rc<Self>, scout: Scout) {
+        let mailbox = Rc::new(Mailbox::default());
+        self.scouts.borrow_mut().insert(scout.ballot(), Rc::clone(&mailbox));
+        tokio::task::spawn_local(roles::run_scout(scout, mailbox, Rc::clone(self)));
+    }
+
+    fn spawn_commander(self: &Rc<Self>, commander: Commander) {
+        let mailbox = Rc::new(Mailbox::default());
+        let name = (commander.ballot(), commander.slot());
+        self.commanders.borrow_mut().insert(name, Rc::clone(&mailbox));
+        tokio::task::spawn_local(roles::run_commander(commander, mailbox, Rc::clone(self)));
+    }
+}
