@@ -1,3 +1,18 @@
 //! All integration tests in one binary: it links once, and one list of modules shows the areas.
 
+mod admin;
+mod any_node;
+mod catch_up;
+mod crash;
+mod dev;
+mod disk;
+mod expiry;
+mod foreign_clients;
+mod hostile;
+mod http;
+mod partition;
+mod pause;
+mod protocol;
+mod settings;
+mod stop;
 mod tidy;

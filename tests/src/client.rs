@@ -59,6 +59,18 @@ impl Fate {
             Err(lost) => Self::Unknown(lost.to_string()),
         }
     }
+
+    /// The reply of a command that took effect.
+    ///
+    /// # Errors
+    /// Another fate, as a text.
+    pub fn done(self) -> Result<Value, String> {
+        match self {
+            Self::Done(value) => Ok(value),
+            Self::NotExecuted(text) => Err(format!("not executed: {text}")),
+            Self::Unknown(text) => Err(format!("unknown: {text}")),
+        }
+    }
 }
 
 impl Client {

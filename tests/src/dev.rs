@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
@@ -89,6 +90,11 @@ impl DevCluster {
         process.finish()
     }
 
+    /// Kills `warlockd dev` itself, which cannot stop its nodes then.
+    pub fn kill_parent(&mut self) {
+        self.process.take().expect("it was not ended before").kill();
+    }
+
     /// Kills the node with this number.
     pub fn kill_node(&self, id: u16) {
         signal(self.ready.pids[usize::from(id) - 1], Signal::KILL);
@@ -105,7 +111,9 @@ impl Drop for DevCluster {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill();
-            // Its children end with it, unless the test has found a bug.
+        }
+        // Nodes end with their parent, unless the test has found a bug.
+        if thread::panicking() {
             for pid in self.survivors() {
                 signal(pid, Signal::KILL);
             }

@@ -94,6 +94,17 @@ impl Node {
         self.finish()
     }
 
+    /// Runs another process with the settings of this node and with `flags`, which beat them, and
+    /// returns how it ended.
+    ///
+    /// # Panics
+    /// If it does not end by itself.
+    #[must_use]
+    #[track_caller]
+    pub fn run_another(&self, flags: &[&str]) -> Finished {
+        Process::run(self.command().arg("--config").arg(&self.settings).args(flags))
+    }
+
     /// The command that starts a program where this node lives.
     fn command(&self) -> Command {
         match &self.network {

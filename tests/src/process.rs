@@ -1,11 +1,13 @@
 //! One child process with its output in a file; it never outlives the test.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
 
 use crate::wait::eventually;
 
@@ -49,6 +51,17 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self { child, log: log.to_owned() }
+    }
+
+    /// Runs `command` to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started, or does not end by itself.
+    #[must_use]
+    #[track_caller]
+    pub fn run(command: &mut Command) -> Finished {
+        let log = NamedTempFile::new().expect("a file can be made");
+        Self::start(command, log.path()).finish()
     }
 
     /// The process id.
@@ -110,10 +123,11 @@ impl Drop for Process {
     }
 }
 
-/// Keeps settings of the machine's owner out of a test.
+/// Keeps settings of the machine's owner out of a test, but not those that the test gave.
 fn without_settings(command: &mut Command) -> &mut Command {
+    let given: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("WARLOCK_") {
+        if name.to_string_lossy().starts_with("WARLOCK_") && !given.contains(&name) {
             command.env_remove(name);
         }
     }
