@@ -311,7 +311,7 @@ fn work<B: Backend>(replica: &mut Replica<B>, step: u64) {
         12 => format!("PEXPIRE k{key} {}", step % 200),
         13 => format!("PERSIST k{key}"),
         14 => format!("GETEX k{key} PX 50"),
-        _ if step % 40 == 0 => "FLUSHDB".to_owned(),
+        _ if step.is_multiple_of(40) => "FLUSHDB".to_owned(),
         _ => format!("INCRBYFLOAT f{key} 0.1"),
     };
     replica.text(&line);

@@ -10,6 +10,7 @@
 
 mod disk;
 mod error;
+mod faulty_disk;
 mod frame;
 mod fs_disk;
 mod identity;
@@ -23,6 +24,7 @@ mod wal;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{IoError, WalError};
+pub use faulty_disk::{DiskImage, Failure, FaultyDisk, FaultyFile, Outcome};
 pub use fs_disk::{FsDisk, FsFile};
 pub use identity::{Identity, IdentityError};
 pub use recovered::{Note, Recovered, Tail};

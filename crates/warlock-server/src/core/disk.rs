@@ -142,7 +142,7 @@ struct SnapshotWorker {
 impl SnapshotWorker {
     fn work(&mut self, job: SnapshotJob) -> Option<DiskEvent> {
         match job {
-            SnapshotJob::Take { meta, stream } => Some(match self.take(&meta, stream) {
+            SnapshotJob::Take { meta, stream } => Some(match self.take(&meta, *stream) {
                 Ok(()) => DiskEvent::SnapshotTaken(meta.slot),
                 Err(error) => DiskEvent::SnapshotFailed(error.to_string()),
             }),

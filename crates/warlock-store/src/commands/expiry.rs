@@ -24,13 +24,9 @@ pub(super) fn remaining(
         };
         let remaining = matches!(id, CommandId::Ttl | CommandId::PTtl);
         let seconds = matches!(id, CommandId::Ttl | CommandId::ExpireTime);
-        let shown = match (remaining, seconds) {
-            // Redis rounds what remains, and cuts off what is absolute.
-            (true, true) => (moment.remaining_ms(deadline_ms) + MILLISECONDS / 2) / MILLISECONDS,
-            (true, false) => moment.remaining_ms(deadline_ms),
-            (false, true) => deadline_ms / MILLISECONDS,
-            (false, false) => deadline_ms,
-        };
+        let shown_ms = if remaining { moment.remaining_ms(deadline_ms) } else { deadline_ms };
+        // As in Redis, seconds are rounded.
+        let shown = if seconds { (shown_ms + MILLISECONDS / 2) / MILLISECONDS } else { shown_ms };
         reply.integer(i64::try_from(shown).unwrap_or(i64::MAX));
     })
 }

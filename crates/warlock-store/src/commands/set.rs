@@ -234,7 +234,12 @@ impl<'a> Options<'a> {
         let Some(amount) = words.next() else {
             return false;
         };
-        let free = matches!(self.time, Time::Unsaid);
+        // As in Redis, the last of several `EX` counts, but `EX` and `PX` contradict each other.
+        let free = match self.time {
+            Time::Unsaid => true,
+            Time::Expiry(old) => old.unit == unit && old.absolute == absolute,
+            Time::Keep | Time::Never => false,
+        };
         self.time = Time::Expiry(Expiry { unit, absolute, amount });
         free
     }

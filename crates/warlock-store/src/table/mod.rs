@@ -51,6 +51,15 @@ pub struct KeySpec {
     pub step: i8,
     /// `RO`, `RW`, `OW` or `RM`, then finer words such as `access` and `update`.
     pub flags: &'static [&'static str],
+    /// Why the flags are not what one expects, or nothing.
+    pub notes: &'static str,
+}
+
+impl KeySpec {
+    const fn notes(mut self, notes: &'static str) -> Self {
+        self.notes = notes;
+        self
+    }
 }
 
 /// Everything that is said about a command or subcommand.
@@ -187,7 +196,7 @@ const fn command(id: CommandId, name: &'static str, arity: i8, class: Class) -> 
 }
 
 const fn key_spec(index: i8, last: i8, step: i8, flags: &'static [&'static str]) -> KeySpec {
-    KeySpec { index, last, step, flags }
+    KeySpec { index, last, step, flags, notes: "" }
 }
 
 const GROUPS: [&[CommandSpec]; 5] = [

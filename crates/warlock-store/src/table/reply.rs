@@ -155,7 +155,11 @@ fn info(spec: &CommandSpec, reply: &mut ReplyWriter<'_>) {
 }
 
 fn key_spec(keys: &KeySpec, reply: &mut ReplyWriter<'_>) {
-    reply.map(3);
+    reply.map(if keys.notes.is_empty() { 3 } else { 4 });
+    if !keys.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(keys.notes.as_bytes());
+    }
     reply.bulk(b"flags");
     words_as_set(keys.flags, reply);
     reply.bulk(b"begin_search");
@@ -199,7 +203,7 @@ fn docs(spec: &CommandSpec, reply: &mut ReplyWriter<'_>) {
     }
     if !spec.arguments.is_empty() {
         reply.bulk(b"arguments");
-        arguments(spec.arguments, reply);
+        arguments(spec.arguments, &mut 0, reply);
     }
     if !spec.subcommands.is_empty() {
         reply.bulk(b"subcommands");
@@ -210,14 +214,16 @@ fn docs(spec: &CommandSpec, reply: &mut ReplyWriter<'_>) {
     }
 }
 
-fn arguments(arguments: &[ArgumentSpec], reply: &mut ReplyWriter<'_>) {
+/// `keys` counts the keys on the way, each of which has a key specification of its own.
+fn arguments(arguments: &[ArgumentSpec], keys: &mut i64, reply: &mut ReplyWriter<'_>) {
     reply.array(arguments.len());
     for argument in arguments {
-        argument_docs(argument, reply);
+        argument_docs(argument, keys, reply);
     }
 }
 
-fn argument_docs(argument: &ArgumentSpec, reply: &mut ReplyWriter<'_>) {
+fn argument_docs(argument: &ArgumentSpec, keys: &mut i64, reply: &mut ReplyWriter<'_>) {
+    let is_key = argument.kind == "key";
     let mut flags = Vec::new();
     if argument.optional {
         flags.push("optional");
@@ -226,6 +232,7 @@ fn argument_docs(argument: &ArgumentSpec, reply: &mut ReplyWriter<'_>) {
         flags.push("multiple");
     }
     let pairs = 2
+        + usize::from(is_key)
         + usize::from(argument.token.is_some())
         + usize::from(!flags.is_empty())
         + usize::from(!argument.members.is_empty());
@@ -234,6 +241,11 @@ fn argument_docs(argument: &ArgumentSpec, reply: &mut ReplyWriter<'_>) {
     reply.bulk(argument.name.as_bytes());
     reply.bulk(b"type");
     reply.bulk(argument.kind.as_bytes());
+    if is_key {
+        reply.bulk(b"key_spec_index");
+        reply.integer(*keys);
+        *keys += 1;
+    }
     if let Some(token) = argument.token {
         reply.bulk(b"token");
         reply.bulk(token.as_bytes());
@@ -244,7 +256,7 @@ fn argument_docs(argument: &ArgumentSpec, reply: &mut ReplyWriter<'_>) {
     }
     if !argument.members.is_empty() {
         reply.bulk(b"arguments");
-        arguments(argument.members, reply);
+        arguments(argument.members, keys, reply);
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(&["write", "denyoom"])
         .categories(&["@write", "@string", "@slow"])
         .keys(1, 1, 1)
-        .key_specs(&[key_spec(1, 0, 1, &["RW", "access", "update", "variable_flags"])])
+        .key_specs(&[key_spec(1, 0, 1, &["RW", "access", "update", "variable_flags"])
+            .notes("RW and ACCESS due to the optional `GET` argument")])
         .docs("1.0.0", "string", "O(1)", "Set the string value of a key")
         .arguments(&[
             key("key"),
@@ -82,7 +83,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .flags(&["write", "fast"])
         .categories(&["@write", "@string", "@fast"])
         .keys(1, 1, 1)
-        .key_specs(&[key_spec(1, 0, 1, &["RW", "access", "update"])])
+        .key_specs(&[key_spec(1, 0, 1, &["RW", "access", "update"])
+            .notes("RW and UPDATE because it changes the TTL")])
         .docs("6.2.0", "string", "O(1)", "Get the value of a key and optionally set its expiration")
         .arguments(&[
             key("key"),

@@ -11,6 +11,8 @@ pub(super) const COMMANDS: &[CommandSpec] =
             subcommand("warlock|status", "Return the state of every node as JSON"),
             subcommand("warlock|members", "Return the membership in force as JSON"),
             subcommand("warlock|digest", "Return applied slot and state digest of this node"),
+            subcommand("warlock|ready", "Return OK if linearizable requests are served"),
+            subcommand("warlock|version", "Return the version of this node"),
             subcommand("warlock|help", "Print this help"),
         ])];
 

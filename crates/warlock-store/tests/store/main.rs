@@ -1,8 +1,10 @@
 //! The store as its users see it.
 
+mod expiry;
 mod model;
 mod oracle;
 mod readers;
+mod scans;
 mod snapshots;
 mod transcripts;
 

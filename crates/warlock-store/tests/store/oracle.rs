@@ -52,3 +52,38 @@ impl Server for Oracle {
         assert_eq!(slept, Value::Simple("OK".to_owned()), "DEBUG must be enabled");
     }
 }
+
+/// Random sums, in the words of both. Only with `WARLOCK_ORACLE`.
+#[test]
+fn sums_of_floats_are_those_of_a_redis_server() {
+    let Some(address) = std::env::var_os("WARLOCK_ORACLE") else {
+        return;
+    };
+    let mut oracle = Oracle::connect(address.to_str().expect("host:port"));
+    let mut replica = warlock_store::conformance::Replica::new(crate::small());
+    let mut random = 1u64;
+    let mut draw = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (random >> 33) % limit
+    };
+    for round in 0..20_000 {
+        let mut number = || {
+            let sign = ["", "-"][usize::from(draw(2) == 0)];
+            let (integer, fraction) = (draw(1 << 31) >> draw(31), draw(1 << 31) >> draw(31));
+            let exponent = match draw(3) {
+                0 => format!("e{}", i64::try_from(draw(60)).unwrap() - 30),
+                _ => String::new(),
+            };
+            format!("{sign}{integer}.{fraction}{exponent}")
+        };
+        let (old, increment) = (number(), number());
+        for words in [["SET", "f", &old], ["INCRBYFLOAT", "f", &increment]] {
+            let words = words.map(|word| word.as_bytes().to_vec());
+            let expected = oracle.command(&words);
+            let bytes = replica.apply(&words.each_ref().map(Vec::as_slice));
+            let reply = ReplyParser::new(ReplyLimits::DEFAULT).parse(&bytes).unwrap();
+            let shown = reply.expect("a whole reply").0;
+            assert_eq!(shown, expected, "round {round}: {old} + {increment}");
+        }
+    }
+}

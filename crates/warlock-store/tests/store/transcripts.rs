@@ -279,7 +279,11 @@ fn split(line: &str) -> Vec<Vec<u8>> {
 fn show(value: &Value, indent: &str) -> String {
     match value {
         Value::Simple(text) => format!("{text}\n"),
-        Value::Error(text) => format!("(error) {text}\n"),
+        // A blank at the end of a line would be lost in an editor.
+        Value::Error(text) => match text.strip_suffix(' ') {
+            Some(text) => format!("(error) {text}\\x20\n"),
+            None => format!("(error) {text}\n"),
+        },
         Value::Integer(number) => format!("(integer) {number}\n"),
         Value::Bulk(bytes) => format!("\"{}\"\n", escape(bytes)),
         Value::Null => "(nil)\n".to_owned(),

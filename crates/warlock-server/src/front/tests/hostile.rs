@@ -63,6 +63,11 @@ fn resets_during_accept_do_not_stop_the_loop() {
 #[test]
 fn a_reset_in_the_middle_of_everything() {
     let node = Node::with_workers(Limits::DEFAULT, 1);
+    let closed = || {
+        node.wait_until("the connection is closed", |shared| {
+            shared.connections.load(Ordering::Relaxed) == 0
+        });
+    };
     node.core(|core| {
         core.hold_writes = true;
         core.hold_tickets = true;
@@ -71,17 +76,19 @@ fn a_reset_in_the_middle_of_everything() {
     client.send(pipeline(&["SET k v", "GET k", "INCR n"]));
     node.wait_for("the writes", |core| core.commands == 3);
     reset(client);
+    closed();
     node.drop_lease();
     let mut client = node.client();
     client.send(pipeline(&["GET k"]));
     node.wait_for("the ticket", |core| core.tickets.len() == 1);
     reset(client);
-    node.wait_until("both are closed", |shared| shared.connections.load(Ordering::Relaxed) == 0);
-    // A newcomer in the same place must not get their replies.
+    closed();
+    // A newcomer, now in the same place, must not get their replies.
     let mut newcomer = node.client();
-    newcomer.send("PING\r\n").expect("+PONG\r\n");
+    newcomer.send(pipeline(&["INCR n", "GET k"]));
+    node.wait_for("the newcomer's write", |core| core.commands == 4);
     node.release();
-    newcomer.send(pipeline(&["GET k"])).expect("$1\r\nv\r\n");
+    newcomer.expect(":2\r\n$1\r\nv\r\n");
 }
 
 /// CVE-2026-27623: empty requests leave no state behind.

@@ -113,6 +113,27 @@ fn a_write_behind_reads_without_a_lease_takes_them_along() {
 }
 
 #[test]
+fn an_answer_from_before_a_write_says_nothing_about_the_read_behind_it() {
+    let node = Node::follower();
+    node.core(|core| {
+        core.hold_tickets = true;
+        core.hold_writes = true;
+        core.allowed = false;
+    });
+    let mut client = node.client();
+    client.send(pipeline(&["GET k"]));
+    node.wait_for("the ticket", |core| core.tickets.len() == 1);
+    client.send(pipeline(&["SET k v", "GET k"]));
+    node.wait_for("the first read and the write", |core| core.commands == 2);
+    // The ticket is refused first, then the write is answered.
+    node.core(|core| core.allowed = false);
+    node.release();
+    node.wait_for("a ticket of its own", |core| core.tickets.len() == 2);
+    let refused = "-CLUSTERDOWN no master with a quorum can be reached\r\n";
+    client.expect("$-1\r\n+OK\r\n").expect(refused);
+}
+
+#[test]
 fn an_undecided_expiry_goes_through_the_log() {
     let node = Node::master();
     let mut client = node.client();
