@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child as Process, Command};
+use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio::time::Instant;
 
 use super::{DevError, DevOptions, OWN_SETTINGS, Ports, loopback};
@@ -40,6 +40,8 @@ pub(super) struct Child {
     /// When to start it again, if at all.
     pub(super) due: Option<Instant>,
     process: Option<Process>,
+    /// Held open as long as the child shall run; waiting for a process closes its own end.
+    lifeline: Option<ChildStdin>,
     arguments: Vec<String>,
     log: PathBuf,
     started: Instant,
@@ -69,6 +71,7 @@ impl Child {
             pid: 0,
             due: None,
             process: None,
+            lifeline: None,
             arguments: arguments(options, node, data),
             log: data.join(format!("node-{node}.log")),
             started: Instant::now(),
@@ -163,7 +166,8 @@ impl Child {
         for key in keys().iter().filter(|key| OWN_SETTINGS.contains(&key.path)) {
             command.env_remove(key.variable());
         }
-        let process = Command::from(command).kill_on_drop(true).spawn().map_err(failed)?;
+        let mut process = Command::from(command).kill_on_drop(true).spawn().map_err(failed)?;
+        self.lifeline = process.stdin.take();
         self.pid = process.id().unwrap_or_default();
         self.process = Some(process);
         self.started = Instant::now();
