@@ -49,7 +49,8 @@ struct Core {
     held: Vec<Ask>,
     chunks: usize,
     commands: usize,
-    tickets: Vec<u64>,
+    /// Worker and number of every ticket.
+    tickets: Vec<(usize, u64)>,
     waits: usize,
     forgotten: usize,
 }
@@ -61,9 +62,9 @@ impl Core {
                 self.chunks += 1;
                 self.commands += chunk.calls.len();
             }
-            Ask::Index { ticket, .. } => {
-                assert!(!self.tickets.contains(ticket), "a ticket was used twice");
-                self.tickets.push(*ticket);
+            &Ask::Index { worker, ticket } => {
+                assert!(!self.tickets.contains(&(worker, ticket)), "a ticket was used twice");
+                self.tickets.push((worker, ticket));
             }
             Ask::Wait { .. } => self.waits += 1,
             Ask::Forget { .. } => self.forgotten += 1,
