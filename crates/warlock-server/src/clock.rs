@@ -14,5 +14,6 @@ pub(crate) fn now() -> Instant {
 #[must_use]
 pub(crate) fn wall() -> LogTime {
     let time = clock_gettime(ClockId::Realtime);
-    LogTime::from_micros(time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000)
+    let micros = time.tv_nsec.unsigned_abs() / 1000;
+    LogTime::from_micros(time.tv_sec.unsigned_abs() * 1_000_000 + micros)
 }

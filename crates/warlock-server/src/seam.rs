@@ -2,7 +2,8 @@
 //! that workers read without asking.
 //!
 //! A worker sends at most one [`Ask::Write`] and one [`Ask::Index`] per turn of its loop; the core
-//! answers with at most one [`Answer`] of each kind per worker and batch. So wakes are paid per batch.
+//! answers with at most one [`Answer`] of each kind per worker and batch. So wakes are paid per
+//! batch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,8 +81,8 @@ pub(crate) enum Answer {
         /// For each reply its connection and where it ends in `bytes`.
         ends: Vec<(ConnectionId, u32)>,
     },
-    /// Answers [`Ask::Index`]. If `allowed`, the reads held back under the ticket may run now on the
-    /// state that this node has applied; if not, they get `-CLUSTERDOWN`.
+    /// Answers [`Ask::Index`]. If `allowed`, the reads held back under the ticket may run now on
+    /// the state that this node has applied; if not, they get `-CLUSTERDOWN`.
     Indexed {
         /// The ticket asked with.
         ticket: u64,
@@ -134,8 +135,8 @@ impl AnswerQueue {
 
 /// The master lease as workers see it (L3).
 ///
-/// The leader role stores the end of its lease here while its phase 1 is done and everything that it
-/// recovered is applied, and zero otherwise; the comparison with the clock is made at each read.
+/// The leader role stores the end of its lease here while its phase 1 is done and everything that
+/// it recovered is applied, and zero otherwise; the comparison with the clock is made at each read.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseCell {
     end: AtomicU64,

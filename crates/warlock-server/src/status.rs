@@ -1,4 +1,5 @@
-//! What a node knows of its cluster, as `WARLOCK STATUS`, `INFO`, `ROLE` and the status page show it.
+//! What a node knows of its cluster, as `WARLOCK STATUS`, `INFO`, `ROLE` and the status page show
+//! it.
 
 use serde::Serialize;
 
@@ -16,7 +17,8 @@ pub struct Status {
     /// The node that says all this; not part of the JSON.
     #[serde(skip)]
     pub local: u16,
-    /// The ballot of the master, in its `Display` form; empty if there is none. Not part of the JSON.
+    /// The ballot of the master, in its `Display` form; empty if there is none. Not part of the
+    /// JSON.
     #[serde(skip)]
     pub ballot: String,
 }

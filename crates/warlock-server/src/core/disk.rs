@@ -1,4 +1,5 @@
-//! The two threads that touch the disk: one appends and syncs the log, one reads and writes snapshots.
+//! The two threads that touch the disk: one appends and syncs the log, one reads and writes
+//! snapshots.
 //!
 //! The log thread takes everything that queued while it was syncing, and makes it durable with one
 //! write and one sync (group commit).

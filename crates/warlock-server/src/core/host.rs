@@ -1,5 +1,5 @@
-//! What the core does for the roles and for the workers of the front end: applies, answers, publishes,
-//! logs.
+//! What the core does for the roles and for the workers of the front end: applies, answers,
+//! publishes, logs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ const NOT_EXECUTED: &str =
     "CLUSTERDOWN no master with a quorum could be reached in time; the command was not executed";
 
 /// The reply to a command whose fate is open.
-const UNKNOWN: &str = "UNKNOWN the command was proposed but not confirmed in time; it may or may not \
-    take effect";
+const UNKNOWN: &str = "UNKNOWN the command was proposed but not confirmed in time; it may or may \
+    not take effect";
 
 /// Why the core ends before it is asked to.
 #[derive(Clone, Debug)]

@@ -1,4 +1,5 @@
-//! Applies decided batches to the state machine, and sends each reply to the worker that waits for it.
+//! Applies decided batches to the state machine, and sends each reply to the worker that waits for
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use warlock_store::entry::Entries;
 
 use crate::seam::{Answer, AnswerQueue, Call, Chunk, ConnectionId};
 
-/// Replies of one batch that are handed to a worker at once, in bytes; a batch with more is answered in
-/// several parts, so that offsets fit and a worker can begin to write.
+/// Replies of one batch that are handed to a worker at once, in bytes; a batch with more is
+/// answered in several parts, so that offsets fit and a worker can begin to write.
 const REPLIES_BYTES: usize = 4 * 1024 * 1024;
 
 /// Replies to one worker.

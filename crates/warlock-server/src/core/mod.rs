@@ -28,7 +28,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
 use warlock_paxos::{
-    Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing, View,
+    Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing,
+    View,
 };
 
 use crate::clock;
@@ -95,7 +96,8 @@ impl std::fmt::Display for RunError {
         match self {
             Self::Listen { setting, address, error } => write!(
                 f,
-                "cannot listen on {setting} = {address}: {error}; choose a free address of this host"
+                "cannot listen on {setting} = {address}: {error}; choose a free address of this \
+                 host"
             ),
             Self::Data { path, reason } => {
                 write!(f, "cannot use data_dir = {}: {reason}", path.display())
@@ -103,13 +105,13 @@ impl std::fmt::Display for RunError {
             Self::System(error) => write!(f, "the system refused what the node needs: {error}"),
             Self::Disk(error) => write!(
                 f,
-                "the log cannot be written: {error}; the node stops so that it confirms nothing that \
-                 is not durable. Make the disk work and start it again"
+                "the log cannot be written: {error}; the node stops so that it confirms nothing \
+                 that is not durable. Make the disk work and start it again"
             ),
             Self::Diverged(slot) => write!(
                 f,
-                "the state of this node differs from the master's before {slot}; it stops so that it \
-                 serves nothing wrong. Keep the data directory for diagnosis"
+                "the state of this node differs from the master's before {slot}; it stops so that \
+                 it serves nothing wrong. Keep the data directory for diagnosis"
             ),
         }
     }
@@ -185,8 +187,7 @@ impl Running {
         let jobs = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
         let identity = identity(settings, settings_file, incarnation);
         let options = front_options(settings, listeners.client, identity);
-        let front =
-            front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
+        let front = front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
         let http = http::start(listeners.http, Arc::clone(&shared), Arc::clone(&metrics))
             .map_err(RunError::System)?;
         let machine = Machine::new(applier, log_time, front.queues.clone());
@@ -281,10 +282,8 @@ fn timing(settings: &Settings) -> Timing {
 }
 
 fn overview(settings: &Settings) -> Overview {
-    let own = PeerFacts {
-        version: VERSION.to_owned(),
-        client_addr: settings.client.advertise.clone(),
-    };
+    let own =
+        PeerFacts { version: VERSION.to_owned(), client_addr: settings.client.advertise.clone() };
     Overview::new(
         settings.node_id,
         settings.cluster.name.clone(),
@@ -329,11 +328,7 @@ fn identity(
     }
 }
 
-fn front_options(
-    settings: &Settings,
-    listener: TcpListener,
-    identity: Identity,
-) -> FrontOptions {
+fn front_options(settings: &Settings, listener: TcpListener, identity: Identity) -> FrontOptions {
     let (workers, limits) = (settings.client.workers, front_limits(settings));
     FrontOptions { listeners: vec![listener], workers, limits, identity }
 }
@@ -346,8 +341,7 @@ fn front_limits(settings: &Settings) -> Limits {
     limits.output_hard = client.output_bytes_max;
     limits.output_soft = limits.output_soft.min(client.output_bytes_max);
     limits.request.request_length = client.request_bytes_max;
-    limits.request.argument_length =
-        limits.request.argument_length.min(client.request_bytes_max);
+    limits.request.argument_length = limits.request.argument_length.min(client.request_bytes_max);
     limits
 }
 
@@ -398,11 +392,7 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
 }
 
 /// Takes what the disk threads have done.
-async fn run_disk(
-    router: Rc<Router>,
-    mut events: UnboundedReceiver<DiskEvent>,
-    log: LogHandle,
-) {
+async fn run_disk(router: Rc<Router>, mut events: UnboundedReceiver<DiskEvent>, log: LogHandle) {
     while let Some(event) = events.recv().await {
         match event {
             DiskEvent::Synced(records) => router.synced(records),

@@ -1,5 +1,5 @@
-//! Carries out what roles return: hands messages and words to mailboxes and peers, records to the log,
-//! notices to the host. It is the daemon's counterpart of `warlock_paxos::Node`.
+//! Carries out what roles return: hands messages and words to mailboxes and peers, records to the
+//! log, notices to the host. It is the daemon's counterpart of `warlock_paxos::Node`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
