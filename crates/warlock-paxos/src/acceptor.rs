@@ -101,8 +101,8 @@ impl Acceptor {
                 Message::Release(release) => self.handle_release(&release),
                 other => panic!("routing brought {other:?} to the acceptor"),
             },
-            Input::Tell(Tell::Decided { slot, learned }) => {
-                self.handle_decided(now, slot, learned, out);
+            Input::Tell(Tell::Decided { slot, contents }) => {
+                self.handle_decided(now, slot, contents, out);
             }
             Input::Tell(Tell::Installed(slot)) => self.handle_snapshot_installed(slot),
             Input::Tell(other) => panic!("routing brought {other:?} to the acceptor"),
@@ -188,16 +188,20 @@ impl Acceptor {
         }
     }
 
-    /// Handles what the replica says to be decided.
+    /// Handles what the replica says to be decided: has those contents written whose newest record is
+    /// another one. Only this role knows that, as the replica hears of its accepts late.
     pub fn handle_decided(
         &mut self,
         now: Instant,
         slot: Slot,
-        learned: Vec<(Slot, Batch)>,
+        contents: Vec<(Slot, Batch)>,
         out: &mut Vec<Output>,
     ) {
-        for (slot, batch) in learned {
-            self.persist(now, Some(Record::Learn { slot, batch }), Vec::new(), out);
+        for (slot, batch) in contents {
+            let held = self.pvalues.get(&slot).is_some_and(|(_, held)| held.is_same(&batch));
+            if slot >= self.decided && !held {
+                self.persist(now, Some(Record::Learn { slot, batch }), Vec::new(), out);
+            }
         }
         if slot <= self.decided {
             return;

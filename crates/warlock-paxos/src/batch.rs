@@ -149,6 +149,13 @@ impl Batch {
             .collect()
     }
 
+    /// Whether the contents are equal; quick when they share their memory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let shared = self.0.as_ptr() == other.0.as_ptr() && self.0.len() == other.0.len();
+        shared || self == other
+    }
+
     /// The encoded form.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {

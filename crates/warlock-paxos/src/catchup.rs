@@ -153,6 +153,11 @@ impl CatchUp {
         }
     }
 
+    /// Whether the host is about to replace the state by a snapshot: until it has, nothing may be applied.
+    pub(crate) const fn is_installing(&self) -> bool {
+        self.installing
+    }
+
     /// The host has installed the snapshot, or could not.
     pub(crate) const fn handle_install_finished(&mut self) {
         self.installing = false;

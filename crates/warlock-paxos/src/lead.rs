@@ -71,16 +71,18 @@ impl Lead {
         }
     }
 
-    /// Queues a proposal unless it came before, or one before it is missing.
+    /// Queues a proposal unless it or a later one came before, or the one before it is missing.
     pub(crate) fn enqueue(&mut self, propose: Propose) {
         let Propose { origin, previous, commands, .. } = propose;
-        let stream = self.streams.entry((origin.node, origin.incarnation)).or_insert(0);
-        let expected = if *stream == 0 { None } else { Some(*stream) };
+        let stream = (origin.node, origin.incarnation);
+        let last = self.streams.get(&stream).copied();
+        let repeated = last.is_some_and(|last| origin.sequence <= last);
+        let gap = previous.is_some() && previous != last;
         let full = self.queue_bytes + commands.len() > QUEUE_BYTES_MAX && self.queue_bytes > 0;
-        if previous != expected || origin.sequence <= *stream || full {
+        if repeated || gap || full {
             return;
         }
-        *stream = origin.sequence;
+        self.streams.insert(stream, origin.sequence);
         self.queue_bytes += commands.len();
         self.queue.push_back(Proposal { origin, commands });
     }

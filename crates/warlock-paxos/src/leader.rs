@@ -82,6 +82,9 @@ impl Leader {
         now: Instant,
     ) -> Self {
         let surroundings = Surroundings::new(node, &membership, timing.patience());
+        let mut random = Random::new(state.seed);
+        // An answer to an earlier process of this node must not pass for one to a round of this process.
+        let round = random.next() >> 1;
         Self {
             node,
             membership,
@@ -90,10 +93,10 @@ impl Leader {
             ballot_seen: state.ballot,
             surroundings,
             clock: LogClock::new(state.log_time),
-            random: Random::new(state.seed),
+            random,
             applied: state.applied,
             applied_log_time: state.log_time,
-            round: 0,
+            round,
             heartbeat_at: now,
             scout_at: None,
             held_back_until: now,

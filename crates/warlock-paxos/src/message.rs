@@ -120,8 +120,8 @@ pub struct Propose {
     pub ballot: Ballot,
     /// Names the proposal.
     pub origin: Origin,
-    /// Sequence of the sender's previous proposal under this ballot, or `None` for its first.
-    /// The master takes proposals of one node without gaps, so that sending again cannot execute twice.
+    /// Sequence of the sender's proposal that must come right before this one, or `None` if nothing
+    /// before it waits any more. The master takes each sequence once and in order.
     pub previous: Option<u64>,
     /// Encoded commands.
     pub commands: Bytes,

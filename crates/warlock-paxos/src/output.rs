@@ -57,13 +57,13 @@ pub enum Output {
 /// What one role tells another of the same node.
 #[derive(Clone, Debug)]
 pub enum Tell {
-    /// Tells the acceptor that every slot below `slot` is decided; `learned` are contents that the
-    /// acceptor does not hold under the deciding ballot.
+    /// Tells the acceptor that every slot below `slot` is decided, and the contents that were applied
+    /// since it was last told.
     Decided {
         /// The watermark, exclusive.
         slot: Slot,
-        /// Decided contents to be kept.
-        learned: Vec<(Slot, Batch)>,
+        /// Decided contents; what the acceptor holds otherwise, or not at all, it has to write.
+        contents: Vec<(Slot, Batch)>,
     },
     /// Tells the acceptor that a snapshot of everything below the slot was installed.
     Installed(Slot),

@@ -49,6 +49,7 @@ impl Reads {
     pub(crate) fn confirm(&mut self, id: u64, slot: Slot) {
         if let Some(read) = self.reads.get_mut(&id) {
             read.index = Some(slot);
+            read.ask_again_at = None;
         }
     }
 

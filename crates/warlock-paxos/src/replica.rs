@@ -92,12 +92,6 @@ impl Replica {
 
     /// Has everything applied that was recovered; to be called once, before anything else.
     pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let mut slot = self.applied;
-        while let Some(batch) = self.chosen.get(&slot) {
-            // What comes from this node's own log needs not to be written again.
-            self.accepted.insert(slot, (Ballot::ZERO, batch.clone()));
-            slot = slot.next();
-        }
         self.advance(now, out);
     }
 
@@ -404,20 +398,21 @@ impl Replica {
 
     /// Has every slot applied whose turn has come and whose content is known.
     fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.catch_up.is_installing() {
+            return;
+        }
         let before = self.applied;
-        let mut learned = Vec::new();
+        let mut contents = Vec::new();
         while let Some(batch) = self.next_decided() {
             let slot = self.applied;
-            let held = self.accepted.remove(&slot);
-            if held.is_none_or(|(_, held)| held != batch) {
-                learned.push((slot, batch.clone()));
-            }
+            self.accepted.remove(&slot);
+            contents.push((slot, batch.clone()));
             self.apply(now, slot, batch, out);
         }
         assert!(self.applied >= before, "P5: applied fell from {before} to {}", self.applied);
         if self.applied > before {
             let (slot, log_time) = (self.applied, self.log_time);
-            out.push(Output::Tell(Tell::Decided { slot, learned }));
+            out.push(Output::Tell(Tell::Decided { slot, contents }));
             out.push(Output::Tell(Tell::Applied { slot, log_time }));
             self.trim_log();
             self.submissions.flush(now, self.mastership, self.applied, out);
@@ -443,7 +438,7 @@ impl Replica {
         assert!(slot == self.applied, "P5: {slot} applied at {}", self.applied);
         let mut tickets = Vec::new();
         for (index, proposal) in batch.proposals().iter().enumerate() {
-            if let Some(ticket) = self.submissions.applied(now, proposal.origin) {
+            if let Some(ticket) = self.submissions.applied(now, proposal.origin, out) {
                 tickets.push((index, ticket));
             }
         }

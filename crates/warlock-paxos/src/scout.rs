@@ -100,7 +100,10 @@ impl Scout {
         }
         let P1b { decided, pvalues, unknown, log_time, .. } = p1b;
         self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
-        if self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
+        // The own promise too: a ballot that the own disk does not know could be used by two processes
+        // of this node, one after the other.
+        let own = self.promises.contains(self.ballot.node);
+        if own && self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
             out.push(Output::Tell(Tell::Adopted(self.adopted())));

@@ -19,7 +19,6 @@ use crate::time::{Instant, Span};
 struct Sent {
     ballot: Ballot,
     sequence: u64,
-    previous: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,8 +37,6 @@ pub(crate) struct Submissions {
     next_sequence: u64,
     waiting: VecDeque<Submission>,
     bytes: usize,
-    /// The newest proposal sent under the ballot.
-    stream: Option<(Ballot, u64)>,
     resend_at: Option<Instant>,
     resend_after: Span,
 }
@@ -57,7 +54,6 @@ impl Submissions {
             next_sequence: first_sequence,
             waiting: VecDeque::new(),
             bytes: 0,
-            stream: None,
             resend_at: None,
             resend_after,
         }
@@ -96,9 +92,7 @@ impl Submissions {
         for index in first_unsent..self.waiting.len() {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            let previous = self.stream.filter(|(known, _)| *known == ballot).map(|(_, last)| last);
-            self.stream = Some((ballot, sequence));
-            self.waiting[index].sent = Some(Sent { ballot, sequence, previous });
+            self.waiting[index].sent = Some(Sent { ballot, sequence });
             self.send(index, out);
         }
         if self.resend_at.is_none() && !self.waiting.is_empty() {
@@ -120,16 +114,24 @@ impl Submissions {
 
     /// The ticket of a proposal that is being applied, unless it was given up.
     ///
-    /// # Panics
-    /// If an earlier submission was passed over (P5).
-    pub(crate) fn applied(&mut self, now: Instant, origin: Origin) -> Option<u64> {
+    /// One master puts proposals of one node into the log in their order. So those before this one that
+    /// have not come will never come: a later master filled their slot with something else.
+    pub(crate) fn applied(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        out: &mut Vec<Output>,
+    ) -> Option<u64> {
         if (origin.node, origin.incarnation) != (self.node, self.incarnation) {
             return None;
         }
-        let front = self.waiting.front()?;
-        let sequence = front.sent?.sequence;
-        assert!(sequence >= origin.sequence, "P5: {origin} applied before #{sequence}");
-        if sequence > origin.sequence {
+        let next = |waiting: &VecDeque<Submission>| Some(waiting.front()?.sent?.sequence);
+        while next(&self.waiting).is_some_and(|sequence| sequence < origin.sequence) {
+            let Some(Submission { ticket, .. }) = self.pop() else { break };
+            let fate = Fate::NotExecuted;
+            out.push(Output::Notify(Notice::Failed { ticket, fate }));
+        }
+        if next(&self.waiting)? > origin.sequence {
             return None;
         }
         self.resend_at = (self.waiting.len() > 1).then(|| now.after(self.resend_after));
@@ -157,7 +159,7 @@ impl Submissions {
             return;
         }
         self.resend_at = (!self.waiting.is_empty()).then(|| now.after(self.resend_after));
-        let Some((ballot, _)) = mastership.filter(|(ballot, _)| ballot.node != self.node) else {
+        let Some((ballot, _)) = mastership else {
             return;
         };
         for index in 0..self.waiting.len() {
@@ -177,9 +179,12 @@ impl Submissions {
 
     fn send(&self, index: usize, out: &mut Vec<Output>) {
         let Submission { commands, sent, .. } = &self.waiting[index];
-        let Some(Sent { ballot, sequence, previous }) = *sent else {
+        let Some(Sent { ballot, sequence }) = *sent else {
             return;
         };
+        // What was given up or applied needs not come first, whether the master took it or not.
+        let before = index.checked_sub(1).and_then(|before| self.waiting[before].sent);
+        let previous = before.filter(|sent| sent.ballot == ballot).map(|sent| sent.sequence);
         let origin = Origin { node: self.node, incarnation: self.incarnation, sequence };
         let propose = Propose { ballot, origin, previous, commands: commands.clone() };
         out.push(Output::Send { to: ballot.node, message: Message::Propose(propose) });

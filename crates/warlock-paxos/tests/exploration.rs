@@ -1,0 +1,50 @@
+//! Random exploration: thousands of short lives of small clusters, each drawn from one seed.
+//!
+//! `WARLOCK_SEEDS=100000 cargo test -p warlock-paxos --test exploration` looks further, and
+//! `WARLOCK_SEED=17` repeats one run.
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use support::cluster::Cluster;
+
+const SEEDS: u64 = 300;
+/// How long faults happen in one run, in nanoseconds of its own time.
+const STORM: u64 = 6_000_000_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// One run; how many writes were acknowledged, or what went wrong.
+fn run(seed: u64) -> Result<usize, String> {
+    let mut cluster = Cluster::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        cluster.storm(STORM);
+        cluster.heal();
+    }));
+    match outcome {
+        Ok(()) => Ok(cluster.checker.acknowledgements),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            Err(format!("WARLOCK_SEED={seed}: {text}\n{}", cluster.describe()))
+        }
+    }
+}
+
+#[test]
+fn agreement_leases_and_fates_hold_in_any_weather() {
+    let only = number("WARLOCK_SEED");
+    let seeds = number("WARLOCK_SEEDS").unwrap_or(SEEDS);
+    let seeds = only.map_or(1..=seeds, |seed| seed..=seed);
+    let outcomes: Vec<Result<usize, String>> = seeds.map(run).collect();
+    let failures: Vec<&String> = outcomes.iter().filter_map(|run| run.as_ref().err()).collect();
+    if let Some(first) = failures.first() {
+        failures.iter().for_each(|failure| println!("{}", failure.lines().next().unwrap_or("")));
+        panic!("{} of {} runs failed; the first: {first}", failures.len(), outcomes.len());
+    }
+    let acknowledged: usize = outcomes.into_iter().flatten().sum();
+    assert!(acknowledged > 0, "the weather was too bad to prove anything");
+}

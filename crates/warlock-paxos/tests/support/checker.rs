@@ -1,0 +1,97 @@
+//! What must hold in every run, whatever the network, the disks and the clocks do.
+//!
+//! | property | PROTOCOL.md |
+//! |---|---|
+//! | all nodes apply the same content for a slot, in order, once | P3, P5 |
+//! | ballots never fall, also across restarts | P2 |
+//! | at most one node serves local reads at a time | L1, L2 |
+//! | nobody that serves lacks an acknowledged write | L3, L4 |
+//! | a command is executed at most once, and never after its node said "not executed" | W1, Fate |
+//! | fates of one node's submissions come in the order of submitting | Fate |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use warlock_paxos::{Ballot, Batch, Fate, NodeId, Slot};
+
+/// The truth about one run.
+#[derive(Debug, Default)]
+pub(crate) struct Checker {
+    log: Vec<Batch>,
+    executed: BTreeMap<u64, Slot>,
+    never: BTreeSet<u64>,
+    acknowledged: u64,
+    ballots: BTreeMap<NodeId, Ballot>,
+    pub(crate) acknowledgements: usize,
+}
+
+/// The number that the commands of a submission consist of.
+pub(crate) fn id_of(commands: &[u8]) -> u64 {
+    u64::from_le_bytes(commands[..8].try_into().expect("submissions start with their number"))
+}
+
+impl Checker {
+    /// `node` applies `batch` for `slot`.
+    pub(crate) fn apply(&mut self, node: NodeId, slot: Slot, batch: &Batch) {
+        let index = usize::try_from(slot.distance_from(Slot::FIRST)).expect("short");
+        if let Some(known) = self.log.get(index) {
+            assert!(known == batch, "agreement: {node} applies {batch} for {slot}, not {known}");
+            return;
+        }
+        assert!(index == self.log.len(), "P5: {node} applies {slot} before an earlier slot");
+        for proposal in batch.proposals() {
+            let id = id_of(&proposal.commands);
+            let twice = self.executed.insert(id, slot);
+            assert!(twice.is_none(), "once: command {id} in {} and {slot}", twice.unwrap());
+            assert!(!self.never.contains(&id), "fate: command {id} in {slot} despite its fate");
+        }
+        self.log.push(batch.clone());
+    }
+
+    /// A client got the reply to a write in `slot`.
+    pub(crate) fn acknowledge(&mut self, slot: Slot) {
+        self.acknowledged = self.acknowledged.max(slot.position());
+        self.acknowledgements += 1;
+    }
+
+    pub(crate) fn fail(&mut self, id: u64, fate: Fate) {
+        if fate == Fate::NotExecuted {
+            assert!(!self.executed.contains_key(&id), "fate: command {id} was executed");
+            self.never.insert(id);
+        }
+    }
+
+    /// The newest slot with an acknowledged write; 0 before the first.
+    pub(crate) const fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// `node`, which has applied all below `applied`, answers a read that began when slots up to
+    /// `acknowledged` were acknowledged.
+    pub(crate) fn read(&self, node: NodeId, applied: Slot, acknowledged: u64) {
+        assert!(
+            applied.position() > acknowledged,
+            "stale: {node} reads at {applied} though s{acknowledged} is acknowledged"
+        );
+    }
+
+    /// `node` has `ballot` in its memory, or tells it to somebody.
+    pub(crate) fn ballot(&mut self, node: NodeId, ballot: Ballot) {
+        let known = self.ballots.entry(node).or_insert(ballot);
+        assert!(*known <= ballot, "P2: ballot of {node} falls from {known} to {ballot}");
+        *known = ballot;
+    }
+
+    /// `node` restarts with `ballot`, after it told others at most `told`.
+    pub(crate) fn restart(&mut self, node: NodeId, ballot: Ballot, told: Ballot) {
+        assert!(told <= ballot, "P1: {node} told {told} but remembers only {ballot}");
+        self.ballots.insert(node, ballot);
+    }
+
+    pub(crate) fn decided(&self) -> Slot {
+        Slot::new(self.log.len() as u64 + 1)
+    }
+
+    pub(crate) fn content(&self, slot: Slot) -> Option<&Batch> {
+        self.log.get(usize::try_from(slot.distance_from(Slot::FIRST)).ok()?)
+    }
+}

@@ -1,0 +1,713 @@
+//! A cluster on one thread: every event is drawn from a seed, and every property is checked after
+//! every event.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use warlock_paxos::{
+    Acceptor, Ballot, Batch, Fate, Instant, Leader, Learned, LogTime, Membership, Message, Node,
+    NodeEffect, NodeId, NodeState, Notice, Replica, Slot, SnapshotChunk, Span, Timing, View,
+    decode, encode,
+};
+
+use super::checker::{Checker, id_of};
+use super::disk::{Disk, Image};
+use super::random::Random;
+use super::{WALL_START, node};
+
+const MILLISECOND: u64 = 1_000_000;
+const TIMING: Timing = Timing::DEFAULT;
+/// A part of a snapshot in one message; small, so that transfers take several.
+const CHUNK: usize = 700;
+/// More than any run takes whose time moves on.
+const STEPS_MAX: u64 = 600_000;
+/// What a submission waits for its fate while faults happen.
+const PATIENCE: u64 = 3000 * MILLISECOND;
+
+/// How rough a run is; drawn from its seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    pub(crate) nodes: u16,
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
+    pub(crate) delay_max: u64,
+    pub(crate) sync_max: u64,
+    pub(crate) fault_every: u64,
+    pub(crate) client_every: u64,
+}
+
+impl Weather {
+    pub(crate) fn drawn(random: &mut Random) -> Self {
+        Self {
+            nodes: if random.chance(600) { 3 } else { 5 },
+            loss: [0, 0, 20, 200][random.index(4)],
+            duplication: [0, 50, 300][random.index(3)],
+            delay_max: [1, 5, 40, 200][random.index(4)] * MILLISECOND,
+            sync_max: [1, 5, 60][random.index(3)] * MILLISECOND,
+            fault_every: random.between(100, 700) * MILLISECOND,
+            client_every: random.between(4, 60) * MILLISECOND,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Arrival { from: NodeId, to: NodeId, message: Message },
+    Sync(NodeId),
+    Client,
+    Fault,
+}
+
+/// A clock with its own origin, and a rate that is wrong by some thousandths.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    origin: u64,
+    rate: u64,
+}
+
+impl Clock {
+    fn drawn(random: &mut Random) -> Self {
+        let rate = [950, 1000, 1050, random.between(950, 1050)][random.index(4)];
+        Self { origin: random.below(1 << 40), rate }
+    }
+
+    fn at(self, truth: u64) -> Instant {
+        let local = u128::from(truth) * u128::from(self.rate) / 1000;
+        Instant::from_nanos(self.origin + u64::try_from(local).expect("runs are short"))
+    }
+
+    /// The first moment at which this clock shows `local` or later.
+    fn when(self, local: Instant) -> u64 {
+        let since = local.nanos().saturating_sub(self.origin);
+        u64::try_from((u128::from(since) * 1000).div_ceil(u128::from(self.rate))).expect("short")
+    }
+}
+
+struct Host {
+    id: NodeId,
+    clock: Clock,
+    disk: Disk,
+    node: Option<Node>,
+    sync_max: u64,
+    syncing: bool,
+    paused_until: u64,
+    machine: Vec<Batch>,
+    receiving: Vec<u8>,
+    serve: Option<Instant>,
+    submitted: VecDeque<u64>,
+    reads: BTreeMap<u64, u64>,
+    told: Ballot,
+    leaving: bool,
+    restart_at: Option<u64>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) checker: Checker,
+    random: Random,
+    weather: Weather,
+    membership: Membership,
+    hosts: Vec<Host>,
+    events: BTreeMap<(u64, u64), Event>,
+    serial: u64,
+    time: u64,
+    blocked: BTreeSet<(NodeId, NodeId)>,
+    victim: NodeId,
+    calm: bool,
+    next_id: u64,
+    steps: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let weather = Weather::drawn(&mut random);
+        let membership = Membership::new(View::new(1), (1..=weather.nodes).map(node));
+        let hosts = (1..=weather.nodes).map(|number| Host {
+            id: node(number),
+            clock: Clock::drawn(&mut random),
+            disk: Disk::default(),
+            node: None,
+            sync_max: weather.sync_max,
+            syncing: false,
+            paused_until: 0,
+            machine: Vec::new(),
+            receiving: Vec::new(),
+            serve: None,
+            submitted: VecDeque::new(),
+            reads: BTreeMap::new(),
+            told: Ballot::ZERO,
+            leaving: false,
+            restart_at: Some(0),
+        });
+        let mut cluster = Self {
+            checker: Checker::default(),
+            hosts: hosts.collect(),
+            victim: node(1),
+            random,
+            weather,
+            membership,
+            events: BTreeMap::new(),
+            serial: 0,
+            time: 0,
+            blocked: BTreeSet::new(),
+            calm: false,
+            next_id: 1,
+            steps: 0,
+        };
+        cluster.victim = cluster.any_host();
+        cluster.schedule(0, Event::Client);
+        cluster.schedule(cluster.weather.fault_every, Event::Fault);
+        cluster
+    }
+
+    /// Runs with faults for `span` nanoseconds.
+    pub(crate) fn storm(&mut self, span: u64) {
+        let end = self.time + span;
+        while self.time < end {
+            self.step();
+        }
+    }
+
+    /// Ends all faults, and requires that the cluster serves, answers and agrees soon.
+    pub(crate) fn heal(&mut self) {
+        self.calm = true;
+        self.blocked.clear();
+        for host in &mut self.hosts {
+            host.paused_until = 0;
+            host.sync_max = MILLISECOND;
+            host.restart_at = host.node.is_none().then_some(self.time);
+        }
+        let election = TIMING.patience().plus(TIMING.lease()).plus(TIMING.heartbeat()).nanos();
+        self.require("a master that serves", 4 * election, |cluster| {
+            cluster.hosts.iter().any(|host| host.serves(cluster.time))
+        });
+        for index in 0..self.hosts.len() {
+            self.submit(index, 60_000 * MILLISECOND);
+            self.read(index, 60_000 * MILLISECOND);
+        }
+        let deadlines = PATIENCE * 12 / 10;
+        self.require("the fate of every submission and read", deadlines, |cluster| {
+            cluster.hosts.iter().all(|host| host.submitted.is_empty() && host.reads.is_empty())
+        });
+        self.require("the end of every hand-over", election, |cluster| {
+            cluster.hosts.iter().all(|host| !host.leaving)
+        });
+        let decided = self.checker.decided();
+        self.require("the same log everywhere", 2 * election, |cluster| {
+            cluster.hosts.iter().all(|host| host.applied() >= decided)
+        });
+    }
+
+    fn require(&mut self, what: &str, span: u64, holds: impl Fn(&Self) -> bool) {
+        let end = self.time + span;
+        while !holds(self) {
+            assert!(self.time < end, "liveness: no {what}\n{}", self.describe());
+            self.step();
+        }
+    }
+
+    /// One line for each node.
+    pub(crate) fn describe(&self) -> String {
+        let lines = self.hosts.iter().map(|host| {
+            let now = host.clock.at(self.time);
+            let Some(node) = &host.node else { return format!("{} down", host.id) };
+            format!(
+                "{} ballot {} leads {:?} master {:?} applied {} serves {} submitted {:?} reads {:?} unsynced {}",
+                host.id,
+                node.acceptor.ballot(),
+                node.leader.leads().map(|ballot| ballot.to_string()),
+                node.leader.master(now).map(|ballot| ballot.to_string()),
+                node.replica.applied(),
+                host.serves(self.time),
+                host.submitted,
+                host.reads,
+                host.disk.unsynced(),
+            )
+        });
+        let lines: Vec<String> = lines.collect();
+        format!("{:?} at {} ms\n{}", self.weather, self.time / MILLISECOND, lines.join("\n"))
+    }
+
+    fn step(&mut self) {
+        let time = self.time;
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "liveness: endless work\n{}", self.describe());
+        let busy: Vec<usize> = (0..self.hosts.len())
+            .filter(|&index| {
+                let host = &self.hosts[index];
+                time >= host.paused_until && host.node.as_ref().is_some_and(|n| n.deliverable() > 0)
+            })
+            .collect();
+        if !busy.is_empty() && !self.random.chance(100) {
+            let index = busy[self.random.index(busy.len())];
+            let choice = self.random.index(16);
+            self.with(index, |node, now, wall| {
+                node.deliver(now, wall, choice);
+            });
+            return;
+        }
+        let timer = (0..self.hosts.len())
+            .filter_map(|index| Some((self.hosts[index].next_wake(time)?, index)))
+            .min();
+        let event = self.events.first_key_value().map(|(&(at, _), _)| at);
+        match (timer, event) {
+            (Some((at, index)), Some(first)) if at < first => self.wake(at, index),
+            (Some((at, index)), None) => self.wake(at, index),
+            (_, Some(_)) => self.handle_event(),
+            (None, None) => panic!("nothing will ever happen again"),
+        }
+    }
+
+    fn wake(&mut self, at: u64, index: usize) {
+        self.time = self.time.max(at);
+        if self.hosts[index].node.is_none() {
+            self.start(index);
+            return;
+        }
+        self.with(index, Node::handle_timeout);
+    }
+
+    fn handle_event(&mut self) {
+        let Some(((at, _), event)) = self.events.pop_first() else { return };
+        self.time = self.time.max(at);
+        match event {
+            Event::Arrival { from, to, message } => self.arrive(from, to, message),
+            Event::Sync(id) => self.sync(id),
+            Event::Client => self.client(),
+            Event::Fault => self.fault(),
+        }
+    }
+
+    fn arrive(&mut self, from: NodeId, to: NodeId, message: Message) {
+        let index = self.index(to);
+        let pause = self.hosts[index].paused_until;
+        if self.time < pause {
+            self.schedule(pause - self.time, Event::Arrival { from, to, message });
+            return;
+        }
+        if self.blocked.contains(&(from, to)) || self.hosts[index].node.is_none() {
+            return;
+        }
+        self.with(index, |node, _, _| node.receive(from, message));
+    }
+
+    fn sync(&mut self, id: NodeId) {
+        let index = self.index(id);
+        let host = &mut self.hosts[index];
+        host.syncing = false;
+        if host.node.is_none() {
+            return;
+        }
+        if self.time < host.paused_until {
+            host.syncing = true;
+            let delay = host.paused_until - self.time;
+            self.schedule(delay, Event::Sync(id));
+            return;
+        }
+        let synced = self.random.between(1, self.hosts[index].disk.unsynced().max(1) as u64);
+        for _ in 0..synced {
+            let Some(then) = self.hosts[index].disk.complete_one() else { break };
+            self.with(index, |node, now, _| node.persisted(now, then));
+        }
+        self.sync_soon(index);
+    }
+
+    fn sync_soon(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if !host.syncing && !host.disk.is_idle() {
+            host.syncing = true;
+            let (id, delay) = (host.id, self.random.between(1, host.sync_max));
+            self.schedule(delay, Event::Sync(id));
+        }
+    }
+
+    fn client(&mut self) {
+        let every = self.weather.client_every;
+        if !self.calm {
+            let delay = self.random.between(1, 2 * every);
+            self.schedule(delay, Event::Client);
+        }
+        let index = self.random.index(self.hosts.len());
+        let deadline = self.random.between(100 * MILLISECOND, PATIENCE);
+        if self.random.chance(700) {
+            for _ in 0..self.random.between(1, 4) {
+                self.submit(index, deadline);
+            }
+        } else {
+            self.read(index, deadline);
+        }
+    }
+
+    fn submit(&mut self, index: usize, patience: u64) {
+        let time = self.time;
+        if self.hosts[index].node.is_none() || time < self.hosts[index].paused_until {
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.hosts[index].submitted.push_back(id);
+        let mut commands = id.to_le_bytes().to_vec();
+        commands.resize(8 + self.random.index(60), 0);
+        self.with(index, |node, now, _| {
+            let deadline = now.after(Span::from_nanos(patience));
+            node.with_replica(|replica, out| {
+                replica.handle_submit(now, id, Bytes::from(commands), deadline, out);
+            });
+        });
+    }
+
+    fn read(&mut self, index: usize, patience: u64) {
+        if self.hosts[index].node.is_none() || self.time < self.hosts[index].paused_until {
+            return;
+        }
+        let ticket = self.next_id;
+        self.next_id += 1;
+        self.hosts[index].reads.insert(ticket, self.checker.acknowledged());
+        self.with(index, |node, now, _| {
+            let deadline = now.after(Span::from_nanos(patience));
+            node.with_replica(|replica, out| replica.handle_read(now, ticket, deadline, out));
+        });
+    }
+
+    fn fault(&mut self) {
+        if self.calm {
+            return;
+        }
+        let every = self.weather.fault_every;
+        let delay = self.random.between(1, 2 * every);
+        self.schedule(delay, Event::Fault);
+        let index = self.random.index(self.hosts.len());
+        match self.random.below(16) {
+            0..=3 => self.crash(index, true),
+            4 => (0..self.hosts.len()).for_each(|index| self.crash(index, false)),
+            5 | 6 => {
+                let pause = self.random.between(1, 1500) * MILLISECOND;
+                self.hosts[index].paused_until = self.time + pause;
+            }
+            7 => self.hosts[index].sync_max = self.random.between(1, 900) * MILLISECOND,
+            8 => self.partition_halves(),
+            9 => self.partition_links(),
+            10..=12 => self.blocked.clear(),
+            13 => self.image(index),
+            14 => self.leave(index),
+            _ => {
+                let choice = self.random.index(self.hosts.len());
+                self.peer_down(index, self.hosts[choice].id);
+            }
+        }
+    }
+
+    fn partition_halves(&mut self) {
+        let mask = self.random.bits();
+        for a in &self.hosts {
+            for b in &self.hosts {
+                let cut = (mask >> a.id.number()) & 1 != (mask >> b.id.number()) & 1;
+                if cut && a.id != b.id {
+                    self.blocked.insert((a.id, b.id));
+                }
+            }
+        }
+    }
+
+    fn partition_links(&mut self) {
+        for _ in 0..self.random.between(1, 6) {
+            let (a, b) = (self.any_host(), self.any_host());
+            if a != b {
+                self.blocked.insert((a, b));
+                if self.random.chance(600) {
+                    self.blocked.insert((b, a));
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self, index: usize, noticed: bool) {
+        let unsynced = self.hosts[index].disk.unsynced() as u64;
+        let kept = self.random.between(0, unsynced);
+        let restart = self.time + self.random.between(1, 1500) * MILLISECOND;
+        let host = &mut self.hosts[index];
+        if host.node.take().is_none() {
+            return;
+        }
+        let kept = if kept * 3 < unsynced { 0 } else { kept };
+        host.disk.crash(usize::try_from(kept).expect("short"));
+        host.syncing = false;
+        host.serve = None;
+        host.submitted.clear();
+        host.reads.clear();
+        host.leaving = false;
+        host.paused_until = 0;
+        host.restart_at = Some(restart);
+        let id = host.id;
+        self.events.retain(|_, event| !matches!(event, Event::Sync(of) if *of == id));
+        if id == self.victim && self.random.chance(300) {
+            self.hosts[index].disk.corrupt(&mut self.random);
+        }
+        for other in 0..self.hosts.len() {
+            if noticed && other != index && self.random.chance(500) {
+                self.peer_down(other, id);
+            }
+        }
+    }
+
+    fn peer_down(&mut self, index: usize, gone: NodeId) {
+        if self.hosts[index].node.is_some() && self.hosts[index].id != gone {
+            self.with(index, |node, now, _| {
+                node.with_leader(now, |leader, out| leader.handle_peer_down(now, gone, out));
+                node.replica.handle_peer_down(gone);
+            });
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        if self.hosts[index].node.is_none() || self.time < self.hosts[index].paused_until {
+            return;
+        }
+        let to = self.random.chance(300).then(|| self.any_host());
+        self.hosts[index].leaving = true;
+        self.with(index, |node, now, _| {
+            node.with_leader(now, |leader, out| leader.handle_leave(now, to, out));
+        });
+    }
+
+    fn image(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let Some(node) = &mut host.node else { return };
+        let image = Image { slot: next_slot(&host.machine), batches: host.machine.clone() };
+        if image.slot > host.disk.image().slot {
+            node.replica.note_snapshot(image.slot);
+            host.disk.keep_image(image);
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let seed = self.random.bits();
+        let time = self.time;
+        let host = &mut self.hosts[index];
+        let now = host.clock.at(time);
+        let recovered = host.disk.recover(host.id, seed);
+        self.checker.restart(host.id, recovered.acceptor.ballot, host.told);
+        host.restart_at = None;
+        host.machine = recovered.image.batches;
+        let (id, membership) = (host.id, self.membership.clone());
+        let state = NodeState {
+            acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
+            leader: Leader::new(id, membership, TIMING, recovered.leader, now),
+            replica: Replica::new(id, TIMING, recovered.replica),
+        };
+        host.node = Some(Node::new(id, state, now));
+        self.with(index, |_, _, _| {});
+    }
+
+    /// Lets a node do something, acts on what it wants, and checks everything.
+    fn with(&mut self, index: usize, act: impl FnOnce(&mut Node, Instant, LogTime)) {
+        let time = self.time;
+        let host = &mut self.hosts[index];
+        let now = host.clock.at(time);
+        let wall = WALL_START.after(Span::from_nanos(time));
+        let Some(node) = &mut host.node else { return };
+        act(node, now, wall);
+        let effects = node.take_effects();
+        for effect in effects {
+            match effect {
+                NodeEffect::Send { to, message } => self.send(index, to, message),
+                NodeEffect::Persist { record, then } => {
+                    self.hosts[index].disk.write(record, then);
+                }
+                NodeEffect::Notify(notice) => self.notice(index, notice),
+            }
+        }
+        self.sync_soon(index);
+        self.check(index);
+    }
+
+    fn send(&mut self, index: usize, to: NodeId, message: Message) {
+        let host = &mut self.hosts[index];
+        match &message {
+            Message::P1b(p1b) if p1b.promised == p1b.asked => {
+                host.told = host.told.max(p1b.promised);
+            }
+            Message::P2b(p2b) if p2b.promised == p2b.asked => {
+                host.told = host.told.max(p2b.promised);
+            }
+            _ => {}
+        }
+        let from = host.id;
+        if !self.calm && self.random.chance(self.weather.loss) {
+            return;
+        }
+        let copies = 1 + u64::from(!self.calm && self.random.chance(self.weather.duplication));
+        for _ in 0..copies {
+            let late = if self.random.chance(20) { 10 } else { 1 };
+            let delay = if self.calm { MILLISECOND } else { self.weather.delay_max * late };
+            let delay = self.random.between(1, delay);
+            self.schedule(delay, Event::Arrival { from, to, message: message.clone() });
+        }
+    }
+
+    fn notice(&mut self, index: usize, notice: Notice) {
+        let id = self.hosts[index].id;
+        match notice {
+            Notice::Apply { slot, batch, tickets } => self.apply(index, slot, batch, &tickets),
+            Notice::Failed { ticket, fate } => {
+                let front = self.hosts[index].submitted.pop_front();
+                assert!(front == Some(ticket), "order: {id} fails {ticket}, not {front:?}");
+                self.checker.fail(ticket, fate);
+            }
+            Notice::ReadReady { ticket, allowed } => {
+                let acknowledged = self.hosts[index].reads.remove(&ticket);
+                let acknowledged = acknowledged.expect("one answer for each read");
+                if allowed {
+                    self.checker.read(id, self.hosts[index].applied(), acknowledged);
+                }
+            }
+            Notice::Serve(end) => self.hosts[index].serve = end,
+            Notice::Held(held) => self.check_held(&held),
+            Notice::ReadSnapshot { to, slot, offset } => self.send_image(index, to, slot, offset),
+            Notice::WriteSnapshot { offset, bytes, .. } => {
+                let receiving = &mut self.hosts[index].receiving;
+                receiving.truncate(usize::try_from(offset).expect("short"));
+                assert!(receiving.len() as u64 == offset, "{id} lacks a part of the snapshot");
+                receiving.extend_from_slice(&bytes);
+            }
+            Notice::InstallSnapshot { slot } => self.install(index, slot),
+            Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
+            Notice::HandedOver => self.hosts[index].leaving = false,
+            Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
+        }
+    }
+
+    fn apply(&mut self, index: usize, slot: Slot, batch: Batch, tickets: &[(usize, u64)]) {
+        let host = &mut self.hosts[index];
+        assert!(slot == next_slot(&host.machine), "P5: {} applies {slot} out of turn", host.id);
+        self.checker.apply(host.id, slot, &batch);
+        let proposals = batch.proposals();
+        host.machine.push(batch);
+        for &(position, ticket) in tickets {
+            let id = id_of(&proposals[position].commands);
+            assert!(id == ticket, "{}: ticket {ticket} for command {id}", host.id);
+            let front = host.submitted.pop_front();
+            assert!(front == Some(ticket), "order: {} answers {ticket}, not {front:?}", host.id);
+            self.checker.acknowledge(slot);
+        }
+        if slot.position() % 4 == 0 {
+            let digest = host.machine.iter().fold(7_u64, |digest, batch| {
+                batch.as_bytes().iter().fold(digest, |digest, &byte| {
+                    digest.wrapping_mul(31).wrapping_add(u64::from(byte))
+                })
+            });
+            if let Some(node) = &mut host.node {
+                node.replica.note_digest(slot.next(), digest);
+                node.leader.note_digest(slot.next(), digest);
+            }
+        }
+    }
+
+    fn send_image(&mut self, index: usize, to: NodeId, slot: Option<Slot>, offset: u64) {
+        let image = self.hosts[index].disk.image();
+        let from = Slot::FIRST;
+        let batches = image.batches.clone();
+        let told = Learned { from, batches, decided: image.slot, snapshot: None };
+        let mut whole = Vec::new();
+        encode(&Message::Learned(told), &mut whole);
+        let gone = slot.is_some_and(|slot| slot != image.slot) || offset > whole.len() as u64;
+        let start = if gone { whole.len() } else { usize::try_from(offset).expect("short") };
+        let bytes = Bytes::copy_from_slice(&whole[start..(start + CHUNK).min(whole.len())]);
+        let (slot, total) = (image.slot, whole.len() as u64);
+        let chunk = SnapshotChunk { slot, offset, total, bytes };
+        self.send(index, to, Message::SnapshotChunk(chunk));
+    }
+
+    fn install(&mut self, index: usize, slot: Slot) {
+        let host = &mut self.hosts[index];
+        let bytes = std::mem::take(&mut host.receiving);
+        let Ok(Message::Learned(Learned { batches, decided, .. })) = decode(&bytes) else {
+            panic!("{} received a malformed snapshot", host.id);
+        };
+        assert!(decided == slot, "{} received snapshot {decided} for {slot}", host.id);
+        let log_times = batches.iter().map(|batch| batch.stamp().log_time);
+        let log_time = log_times.fold(LogTime::ZERO, LogTime::max);
+        host.machine.clone_from(&batches);
+        host.disk.keep_image(Image { slot, batches });
+        self.with(index, |node, now, _| {
+            node.with_replica(|replica, out| {
+                replica.handle_snapshot_installed(now, slot, log_time, out);
+            });
+        });
+    }
+
+    fn check(&mut self, index: usize) {
+        let host = &self.hosts[index];
+        if let Some(node) = &host.node {
+            self.checker.ballot(host.id, node.acceptor.ballot());
+        }
+        let serving: Vec<&Host> = self.hosts.iter().filter(|host| host.serves(self.time)).collect();
+        let names: Vec<String> = serving.iter().map(|host| host.id.to_string()).collect();
+        assert!(serving.len() <= 1, "L1: {names:?} serve local reads at the same time");
+        for host in serving {
+            self.checker.read(host.id, host.applied(), self.checker.acknowledged());
+        }
+    }
+
+    /// What is said to be durable on a node is on its disk, with the decided content if there is one.
+    fn check_held(&self, held: &[(NodeId, Slot)]) {
+        for &(id, held) in held {
+            let host = &self.hosts[self.index(id)];
+            let first = held.position().saturating_sub(3).max(1);
+            for slot in (first..held.position()).map(Slot::new) {
+                let content = host.disk.content(slot);
+                let decided = self.checker.content(slot);
+                let good = match (&content, decided) {
+                    (Some(content), Some(decided)) => content == decided,
+                    (found, _) => found.is_some(),
+                };
+                assert!(good || id == self.victim, "held: {slot} is not durable on {id}");
+            }
+        }
+    }
+
+    fn schedule(&mut self, delay: u64, event: Event) {
+        self.serial += 1;
+        self.events.insert((self.time + delay, self.serial), event);
+    }
+
+    fn index(&self, id: NodeId) -> usize {
+        self.hosts.iter().position(|host| host.id == id).expect("a member")
+    }
+
+    fn any_host(&mut self) -> NodeId {
+        let index = self.random.index(self.hosts.len());
+        self.hosts[index].id
+    }
+}
+
+impl Host {
+    /// Whether a client that reads here now is answered from local state.
+    fn serves(&self, time: u64) -> bool {
+        let now = self.clock.at(time);
+        let Some(node) = &self.node else { return false };
+        let by_leader = node.leader.serves_until().is_some_and(|end| now < end);
+        self.serve.is_some_and(|end| now < end) || by_leader
+    }
+
+    fn applied(&self) -> Slot {
+        next_slot(&self.machine)
+    }
+
+    fn next_wake(&self, time: u64) -> Option<u64> {
+        let due = match &self.node {
+            Some(node) => self.clock.when(node.next_timeout()?),
+            None => self.restart_at?,
+        };
+        Some(due.max(self.paused_until).max(time))
+    }
+}
+
+fn next_slot(machine: &[Batch]) -> Slot {
+    Slot::new(machine.len() as u64 + 1)
+}
+
+/// Only for messages: what a fate means to the checker.
+pub(crate) const fn is_final(fate: Fate) -> bool {
+    matches!(fate, Fate::NotExecuted)
+}
