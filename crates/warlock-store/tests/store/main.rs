@@ -1,4 +1,6 @@
 //! The store as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 
 mod expiry;
 mod model;

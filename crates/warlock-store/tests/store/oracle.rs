@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use warlock_resp::{ReplyLimits, ReplyParser, Value, encode_request};
+use warlock_store::Applier;
+use warlock_store::conformance::Replica;
 
 use crate::transcripts::Server;
 
@@ -53,19 +55,10 @@ impl Server for Oracle {
     }
 }
 
-/// Random sums, in the words of both. Only with `WARLOCK_ORACLE`.
-#[test]
-fn sums_of_floats_are_those_of_a_redis_server() {
-    let Some(address) = std::env::var_os("WARLOCK_ORACLE") else {
-        return;
-    };
-    let mut oracle = Oracle::connect(address.to_str().expect("host:port"));
-    let mut replica = warlock_store::conformance::Replica::new(crate::small());
-    let mut random = 1u64;
-    let mut draw = |limit: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        (random >> 33) % limit
-    };
+/// Compares random sums of floats with those of the server.
+pub(crate) fn compare_sums(oracle: &mut Oracle) {
+    let mut replica = Replica::new(crate::small());
+    let mut draw = draws();
     for round in 0..20_000 {
         let mut number = || {
             let sign = ["", "-"][usize::from(draw(2) == 0)];
@@ -80,10 +73,49 @@ fn sums_of_floats_are_those_of_a_redis_server() {
         for words in [["SET", "f", &old], ["INCRBYFLOAT", "f", &increment]] {
             let words = words.map(|word| word.as_bytes().to_vec());
             let expected = oracle.command(&words);
-            let bytes = replica.apply(&words.each_ref().map(Vec::as_slice));
-            let reply = ReplyParser::new(ReplyLimits::DEFAULT).parse(&bytes).unwrap();
-            let shown = reply.expect("a whole reply").0;
+            let shown = own(&mut replica, &words);
             assert_eq!(shown, expected, "round {round}: {old} + {increment}");
         }
+    }
+}
+
+/// Compares what random patterns match with what they match there.
+pub(crate) fn compare_patterns(oracle: &mut Oracle) {
+    let mut replica = Replica::new(crate::small());
+    let mut draw = draws();
+    let mut word = |length: u64| -> Vec<u8> {
+        let letters = b"abc*?[]\\^-";
+        let length = draw(length);
+        (0..length).map(|_| letters[usize::try_from(draw(letters.len() as u64)).unwrap()]).collect()
+    };
+    for _ in 0..200 {
+        let words = [b"SET".to_vec(), word(5), b"v".to_vec()];
+        assert_eq!(own(&mut replica, &words), oracle.command(&words));
+    }
+    for _ in 0..20_000 {
+        let words = [b"KEYS".to_vec(), word(9)];
+        let keys = |value: Value| {
+            let Value::Array(mut keys) = value else { panic!("{value:?}") };
+            keys.sort_by_key(|key| format!("{key:?}"));
+            keys
+        };
+        let (shown, expected) = (own(&mut replica, &words), oracle.command(&words));
+        assert_eq!(keys(shown), keys(expected), "{}", words[1].escape_ascii());
+    }
+}
+
+fn own(replica: &mut Replica<Applier>, words: &[Vec<u8>]) -> Value {
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let bytes = replica.apply(&words);
+    let reply = ReplyParser::new(ReplyLimits::DEFAULT).parse(&bytes).unwrap();
+    reply.expect("a whole reply").0
+}
+
+/// Numbers below the limits that it is called with, always the same.
+fn draws() -> impl FnMut(u64) -> u64 {
+    let mut random = 1u64;
+    move |limit| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (random >> 33) % limit
     }
 }

@@ -136,7 +136,7 @@ fn a_snapshot_of_another_cluster_is_refused() {
         let mut other = Replica::new(warlock_store::new(options));
         assert_eq!(other.restore(&chunks), Err(RestoreError::Foreign));
     }
-    let mut newer = chunks.clone();
+    let mut newer = chunks;
     newer[0][1] += 1;
     assert_eq!(Replica::new(small()).restore(&newer), Err(RestoreError::Version(2)));
 }

@@ -21,7 +21,7 @@ use warlock_resp::{Protocol, ReplyLimits, ReplyParser, ReplyWriter, Value};
 use warlock_store::conformance::{Replica, with_request};
 use warlock_store::{Applier, COMMANDS, Class, CommandId, check, command_reply};
 
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, compare_patterns, compare_sums};
 
 #[test]
 fn replies_are_as_written_down() {
@@ -47,15 +47,18 @@ fn replies_are_those_of_a_redis_server() {
         return;
     };
     let mut wrong = Vec::new();
+    let address = address.to_str().expect("host:port");
     for path in files() {
         let text = fs::read_to_string(&path).unwrap();
-        let mut oracle = Oracle::connect(address.to_str().expect("host:port"));
+        let mut oracle = Oracle::connect(address);
         let said = Transcript::parse(&text).run(&mut oracle);
         if said != text {
             wrong.push(format!("{}:\n{}", path.display(), first_difference(&text, &said)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    compare_sums(&mut Oracle::connect(address));
+    compare_patterns(&mut Oracle::connect(address));
 }
 
 #[test]
@@ -92,7 +95,7 @@ impl Warlock {
     }
 
     fn answer(&mut self, words: &[&[u8]]) -> Vec<u8> {
-        let checked = with_request(words, |request| check(request));
+        let checked = with_request(words, check);
         let spec = match checked {
             Ok(spec) => spec,
             Err(text) => return written(|reply| reply.error(&text)),
