@@ -225,7 +225,9 @@ impl Reading {
             .as_ref()
             .is_some_and(|entries| entries.iter().all(|entry| entry.batch.is_some()));
         let note = if !is_complete {
-            let is_unfinished = frame::zero_sectors(&bytes) > mark.zero_sectors;
+            // Where the header was not written stands the seal of the frame before, or zeros.
+            let is_unfinished = frame::zero_sectors(&bytes) > mark.zero_sectors
+                || reader.is_sealed(found.position, sequence - 1)?;
             if is_unfinished && !is_followed && !reader.is_proven(found)? {
                 self.notes.push(Note::TornTail { segment: reader.name.to_owned(), sequence });
                 self.tail = Tail::Torn { sequence };
