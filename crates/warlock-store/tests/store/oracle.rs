@@ -89,7 +89,9 @@ pub(crate) fn compare_patterns(oracle: &mut Oracle) {
         (0..length).map(|_| letters[usize::try_from(draw(letters.len() as u64)).unwrap()]).collect()
     };
     for _ in 0..200 {
-        let words = [b"SET".to_vec(), word(5), b"v".to_vec()];
+        // There, no pattern but `*` alone and the empty one matches the empty key.
+        let key = [word(4), b"a".to_vec()].concat();
+        let words = [b"SET".to_vec(), key, b"v".to_vec()];
         assert_eq!(own(&mut replica, &words), oracle.command(&words));
     }
     for _ in 0..20_000 {
