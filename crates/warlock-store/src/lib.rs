@@ -8,6 +8,11 @@
 //! *Expiry.* A key with a deadline is absent, for everybody, from the moment that log time
 //! reaches the deadline. Nothing else makes it expire: a reader whose own clock is past the
 //! deadline gets [`ReadOutcome::Limbo`] and asks through the log.
+//!
+//! *Atomicity.* A command locks the shards of all its keys before it looks at any, in ascending
+//! order. `KEYS`, `FLUSHDB` and `FLUSHALL` lock every shard; a page of `SCAN` keeps the shards it
+//! went through locked to its end; `DBSIZE` reads a counter that a command changes once, before
+//! it unlocks. So each of them is one point in time for every other.
 
 mod accounts;
 mod applier;

@@ -124,7 +124,8 @@ pub(crate) struct ReadView<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) db: usize,
     now_us: u64,
-    seed: u64,
+    /// Seed of the batch; a reader has none.
+    seed: Option<u64>,
     /// What only the applier may look at.
     core: Option<&'a Core>,
 }
@@ -188,18 +189,12 @@ pub(crate) enum Presence {
 
 impl<'a> ReadView<'a> {
     fn at(shared: &'a Shared, db: usize, now_us: u64) -> Self {
-        Self {
-            shared,
-            db,
-            now_us,
-            seed: xxh3_64_with_seed(&now_us.to_le_bytes(), shared.next_slot()),
-            core: None,
-        }
+        Self { shared, db, now_us, seed: None, core: None }
     }
 
     /// The view of the applier: nothing is in limbo, because now is log time.
     pub(crate) fn at_log_time(shared: &'a Shared, db: usize, core: &'a Core, seed: u64) -> Self {
-        Self { shared, db, now_us: core.log_time_us, seed, core: Some(core) }
+        Self { shared, db, now_us: core.log_time_us, seed: Some(seed), core: Some(core) }
     }
 
     /// Number of keys; `None` if a reader cannot tell, because some may be due.
@@ -219,9 +214,10 @@ impl<'a> ReadView<'a> {
         self.shared.hasher.key(bytes)
     }
 
-    /// A number for random choices of this command.
+    /// A number for random choices of this command: from the batch, or from the caller's time.
     pub(crate) fn seed(&self) -> u64 {
-        self.seed
+        let of_time = || xxh3_64_with_seed(&self.now_us.to_le_bytes(), self.shared.next_slot());
+        self.seed.unwrap_or_else(of_time)
     }
 
     /// The time of this command. Taken once, under all of its locks: log time does not wait for

@@ -4,7 +4,7 @@ use warlock_resp::{ReplyWriter, Request};
 
 use super::{ArgumentSpec, COMMANDS, CommandSpec, KeySpec, lookup};
 
-/// Answers `COMMAND` and its subcommands. `request` must have passed [`check`](super::check).
+/// Answers `COMMAND` and its subcommands. `request` must have passed [`check`](super::check()).
 pub fn command_reply(request: &Request<'_>, reply: &mut ReplyWriter<'_>) {
     let named = || request.args().skip(2);
     match request.arg(1).map(<[u8]>::to_ascii_lowercase).as_deref() {

@@ -144,6 +144,26 @@ fn a_snapshot_of_another_cluster_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Bytes from a stranger are refused, and nothing else happens.
+    #[test]
+    fn any_bytes_are_refused(
+        head in prop::collection::vec(any::<u8>(), 0..200),
+        items in prop::collection::vec(any::<u8>(), 0..200),
+        is_header in any::<bool>(),
+    ) {
+        let mut replica = Replica::new(small());
+        let before = replica.reader.checkpoint();
+        let mut chunks: Vec<_> = Replica::new(small()).backend.snapshot().collect();
+        if is_header {
+            // Version 1, then anything.
+            chunks[0] = [&b"H\x01\x00"[..], &head].concat();
+        }
+        chunks.insert(1, [&b"D"[..], &items].concat());
+        let refused = replica.restore(&chunks).is_err();
+        prop_assert!(refused || (items.is_empty() && !is_header));
+        prop_assert!(!refused || replica.reader.checkpoint() == before);
+    }
+
     /// Whatever is written between the chunks, the snapshot is the state before all of it.
     #[test]
     fn writes_between_chunks_do_not_reach_the_snapshot(
