@@ -37,8 +37,6 @@ pub(crate) struct Metrics {
     pub(crate) masterships: Counter,
     /// Elections that this node started.
     pub(crate) elections: Counter,
-    /// Batches that this node proposed as master.
-    pub(crate) batches_proposed: Counter,
     /// Slots decided, as this node learned of them.
     pub(crate) slots_decided: Counter,
     /// Commands applied, from all nodes' clients.
@@ -95,7 +93,6 @@ impl Metrics {
         };
         let masterships = counter("masterships", "Times that this node became master");
         let elections = counter("elections", "Elections that this node started");
-        let batches_proposed = counter("batches_proposed", "Batches proposed as master");
         let slots_decided = counter("slots_decided", "Slots learned as decided");
         let commands_applied = counter("commands_applied", "Commands applied, of all clients");
         let proposals = counter("proposals", "Proposals of this node's clients");
@@ -113,7 +110,6 @@ impl Metrics {
             registry,
             masterships,
             elections,
-            batches_proposed,
             slots_decided,
             commands_applied,
             proposals,

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use warlock_paxos::NodeId;
+use warlock_paxos::{Message, NodeId};
 
 use super::frame::FrameBuffer;
 use super::handshake::{self, Accept, Hello, Reply};
@@ -177,6 +177,11 @@ impl Door {
             };
             if messages.is_empty() || *newest.borrow() != *number {
                 continue;
+            }
+            for message in &messages {
+                if let Message::Ack(ack) = message {
+                    link.outbox.answered(ack.round);
+                }
             }
             let count = messages.len().try_into().unwrap_or(u64::MAX);
             link.metrics.received_messages.inc_by(count);

@@ -8,12 +8,12 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use warlock_paxos::NodeId;
 
 use super::handshake::{self, Accept, Hello, Reply};
 use super::limits::{
-    HANDSHAKE_TIME_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
+    HANDSHAKE_TIME_MAX, RETRY_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
 };
 use super::retry::{LogGate, Retry};
 use super::{Context, Link, PeerEvent, tune};
@@ -36,10 +36,15 @@ impl Dialler {
         loop {
             match self.connect().await {
                 Ok((stream, accept)) => {
-                    self.retry.reset();
                     self.gate.reset();
+                    let since = Instant::now();
                     if !self.serve(stream, accept).await {
                         return;
+                    }
+                    // A peer that lets in and throws out again and again is not dialled faster
+                    // than one that refuses.
+                    if since.elapsed() >= RETRY_MAX {
+                        self.retry.reset();
                     }
                 }
                 Err(reason) => {
@@ -66,7 +71,6 @@ impl Dialler {
         link.outbox.open();
         let up = PeerEvent::Up {
             node: peer,
-            incarnation: accept.incarnation,
             version: accept.software,
             client_addr: accept.client_address,
         };

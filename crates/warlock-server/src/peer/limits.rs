@@ -43,6 +43,10 @@ pub(super) const WRITE_FRAMES_MAX: usize = 64;
 /// A peer that takes no byte for so long although some wait is given up.
 pub(super) const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes that the peer's system does not acknowledge for so long end the connection: after a
+/// partition a new one is made sooner than the old one would send again.
+pub(super) const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
+
 /// The receive buffer of an idle connection in bytes; it grows with the frames that arrive.
 pub(super) const READ_BUFFER_LENGTH: usize = 64 * 1024;
 

@@ -48,8 +48,6 @@ pub(crate) enum PeerEvent {
     Up {
         /// The node.
         node: NodeId,
-        /// Its data directory.
-        incarnation: Incarnation,
         /// Its version of `warlockd`.
         version: String,
         /// Where its clients connect.
@@ -151,6 +149,9 @@ impl Transport {
         };
         let urgent = queue::is_urgent(message);
         for outbox in connected {
+            if let Message::Heartbeat(heartbeat) = message {
+                outbox.asked(heartbeat.round);
+            }
             outbox.push(frame.clone(), urgent);
         }
     }
@@ -180,8 +181,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, limits::KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(stream, limits::KEEPALIVE / 5)?;
     sockopt::set_tcp_keepcnt(stream, 5)?;
-    // Unacknowledged bytes: a peer whose machine is gone sends no reset.
-    let patience = u32::try_from(limits::WRITE_STALL_MAX.as_millis()).unwrap_or(u32::MAX);
+    let patience = u32::try_from(limits::UNACKNOWLEDGED_MAX.as_millis()).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(stream, patience)?;
     Ok(())
 }

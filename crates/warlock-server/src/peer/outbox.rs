@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ struct State {
     open: bool,
     /// Frames were taken and are not written yet.
     writing: bool,
+    /// The latest heartbeat round asked, and when.
+    asked: Option<(u64, Instant)>,
 }
 
 impl Outbox {
@@ -62,6 +65,22 @@ impl Outbox {
             self.filled.notify_one();
         } else {
             self.metrics.dropped_messages.inc();
+        }
+    }
+
+    /// Notes that a heartbeat is about to be queued.
+    pub(super) fn asked(&self, round: u64) {
+        self.state.lock().asked = Some((round, Instant::now()));
+    }
+
+    /// Notes the answer to a heartbeat; the time since the question is the round trip.
+    pub(super) fn answered(&self, round: u64) {
+        let mut state = self.state.lock();
+        if let Some((asked, at)) = state.asked
+            && asked == round
+        {
+            state.asked = None;
+            self.metrics.rtt_seconds.set(at.elapsed().as_secs_f64());
         }
     }
 

@@ -72,11 +72,6 @@ impl SendQueue {
         }
     }
 
-    /// Forgets everything: the connection it was meant for is gone.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.bulk.is_empty()
     }
@@ -144,7 +139,7 @@ mod tests {
         }
         assert!(!queue.push(frame(1, 0), false));
         assert!(!queue.push(frame(1, 1), true));
-        queue.clear();
+        queue = SendQueue::default();
         assert!(queue.push(frame(QUEUE_BYTES_MAX - 1, 0), false));
         assert!(queue.push(frame(1, 0), false));
         assert!(!queue.push(frame(1, 0), false));
@@ -160,7 +155,7 @@ mod tests {
         let mut out = VecDeque::new();
         queue.take(&mut out);
         assert_eq!(out.len(), WRITE_FRAMES_MAX);
-        queue.clear();
+        queue = SendQueue::default();
         for _ in 0..3 {
             assert!(queue.push(frame(WRITE_BYTES_MAX, 0), false));
         }

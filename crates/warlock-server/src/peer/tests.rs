@@ -166,6 +166,29 @@ async fn messages_arrive_in_order_in_both_directions() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn answered_heartbeats_measure_the_round_trip() {
+    let (one, two) = two_nodes().await;
+    let rtt = one.metrics.peer(node(2)).rtt_seconds.clone();
+    assert_eq!(rtt.get(), 0.0);
+    let outbox = &one.transport.outboxes[&node(2)];
+    outbox.asked(7);
+    outbox.answered(6);
+    assert_eq!(rtt.get(), 0.0, "the answer to another round says nothing");
+    let ack = |round| {
+        let promised = warlock_paxos::Ballot::ZERO;
+        Message::Ack(warlock_paxos::Ack { round, promised, granted: false, stalled: false })
+    };
+    two.transport.send(node(1), &ack(7));
+    soon("a round trip", async {
+        while rtt.get() == 0.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(rtt.get() > 0.0);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn large_messages_pass() {
     let (one, mut two) = two_nodes().await;
     let chunk = |mark: u8| {
@@ -195,10 +218,10 @@ async fn introductions_tell_version_and_client_address() {
     let members = BTreeMap::from([(node(1), address), (node(2), two_address)]);
     let mut one = Node::start(1, listener, &members);
     let _two = Node::start(2, two, &members);
-    let PeerEvent::Up { node: peer, incarnation, version, client_addr } = one.event().await else {
+    let PeerEvent::Up { node: peer, version, client_addr } = one.event().await else {
         panic!("the first event is a connection");
     };
-    assert_eq!((peer, incarnation), (node(2), Incarnation::new(2)));
+    assert_eq!(peer, node(2));
     assert_eq!((version.as_str(), client_addr.as_str()), ("0.2", "client-2:6379"));
 }
 
