@@ -56,7 +56,7 @@ use worker::Worker;
 pub(crate) struct FrontOptions {
     /// Bound sockets to accept clients on; at least one.
     pub(crate) listeners: Vec<TcpListener>,
-    /// I/O workers, from 1; [`default_workers`] unless settings say otherwise.
+    /// I/O workers, from 1.
     pub(crate) workers: usize,
     /// What clients may cost.
     pub(crate) limits: Limits,
@@ -81,12 +81,6 @@ pub(crate) struct Identity {
     pub(crate) run_id: String,
     /// When the process started.
     pub(crate) started: Instant,
-}
-
-/// Workers for this machine: half its cores, because consensus, log and peers need the others.
-#[must_use]
-pub(crate) fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 /// A running front end.

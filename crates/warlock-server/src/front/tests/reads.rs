@@ -1,5 +1,6 @@
 //! A read never sees less than it must (L3), with and without the lease.
 
+use super::super::limits::TICKETS_IN_FLIGHT;
 use super::*;
 
 #[test]
@@ -51,6 +52,35 @@ fn a_read_that_arrives_after_the_question_waits_for_the_next_ticket() {
     node.release();
     early.expect("$-1\r\n");
     late.expect("$-1\r\n");
+}
+
+#[test]
+fn reads_beyond_the_tickets_in_flight_share_the_next_one() {
+    let node = Node::with_workers(Limits::DEFAULT, 1);
+    node.drop_lease();
+    node.core(|core| core.hold_tickets = true);
+    let mut clients: Vec<_> = (0..TICKETS_IN_FLIGHT + 2).map(|_| node.client()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(pipeline(&["GET k"]));
+        if index < TICKETS_IN_FLIGHT {
+            node.wait_for("a ticket", |core| core.tickets.len() == index + 1);
+        }
+    }
+    // The worker has been past all of them.
+    for _ in 0..2 {
+        node.client().send("PING\r\n").expect("+PONG\r\n");
+    }
+    assert_eq!(node.core(|core| core.tickets.len()), TICKETS_IN_FLIGHT);
+    node.core(|core| {
+        let first = core.held.remove(0);
+        core.answer(first);
+    });
+    node.wait_for("the next ticket", |core| core.tickets.len() == TICKETS_IN_FLIGHT + 1);
+    node.release();
+    for client in &mut clients {
+        client.expect("$-1\r\n");
+    }
+    assert_eq!(node.core(|core| core.tickets.len()), TICKETS_IN_FLIGHT + 1);
 }
 
 #[test]
