@@ -118,8 +118,8 @@ pub fn sample() -> String {
     let mut text = String::from(
         "# Settings of one warlockd. Every key is shown with its default; node_id and\n\
          # cluster.initial_members have none and show an example.\n\
-         # A flag (--client.listen VALUE) beats a variable (WARLOCK_CLIENT_LISTEN), and that beats\n\
-         # this file. `warlockd check-config FILE` explains what is wrong with a file.\n\n",
+         # A flag (--client.listen VALUE) beats a variable (WARLOCK_CLIENT_LISTEN), and that\n\
+         # beats this file. `warlockd check-config FILE` explains what is wrong with a file.\n\n",
     );
     let mut section = "";
     for key in DEFAULTS {
