@@ -7,6 +7,7 @@
 //!
 //! All access goes through the [`Disk`] trait: [`FsDisk`] is a real directory, [`FaultyDisk`] the
 //! double in memory that loses power, tears and reorders writes, and fails on demand.
+#![doc = include_str!("../FORMAT.md")]
 
 mod disk;
 mod error;

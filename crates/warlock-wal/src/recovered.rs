@@ -191,7 +191,7 @@ impl Slots {
     }
 
     /// A learned batch tells what is decided, but not what a lost record had accepted: a slot that
-    /// was unknown to the acceptor stays so until it is below the watermark.
+    /// was unknown to the acceptor stays so until it is below the first slot not held.
     pub(crate) fn learn(&mut self, slot: Slot, batch: Batch) {
         if slot >= self.base() {
             self.learned.insert(slot, batch);
@@ -225,12 +225,6 @@ impl Slots {
             || (held < decided && self.accepted.contains_key(&held))
         {
             held = held.next();
-        }
-        // A decided slot is known as soon as its content is, whatever was lost before.
-        for slot in self.accepted.keys().chain(self.learned.keys()) {
-            if *slot < decided {
-                self.unknown.remove(*slot);
-            }
         }
         self.add_missing(held, decided);
         self.unknown.remove_below(held);

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod failure;
+mod format;
 mod identity;
 mod log;
 mod model;

@@ -1,1 +1,117 @@
-//! .
+//! The same on a real file system.
+
+use std::io::{ErrorKind, IoSlice};
+
+use warlock_paxos::Slot;
+use warlock_wal::{Disk, DiskFile, FsDisk, Tail, Wal, WalOptions};
+
+use crate::model::{OPTIONS, Run, accept, chunks, read_snapshot, workload, write_snapshot};
+
+#[test]
+fn a_workload_survives_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut run = Run::new();
+    {
+        let disk = FsDisk::open(directory.path()).unwrap();
+        assert!(run.perform(&disk, &workload(5)).is_some());
+    }
+    let disk = FsDisk::open(directory.path()).unwrap();
+    let (_, recovered) = Wal::open(disk.clone(), OPTIONS).unwrap();
+    run.check_damaged(&recovered, "nothing is damaged");
+    assert_eq!(recovered.unknown, []);
+    assert_eq!(recovered.tail, Tail::Clean);
+    assert_eq!(recovered.decided, run.acknowledged.decided);
+    let snapshot = recovered.snapshot.unwrap().slot;
+    assert_eq!(read_snapshot(&disk, snapshot), Some(chunks(snapshot.position())));
+}
+
+#[test]
+fn groups_of_more_slices_than_a_system_call_takes_are_written_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(directory.path()).unwrap();
+    let options = WalOptions { segment_bytes: 1024 * 1024, ..OPTIONS };
+    let (mut wal, _) = Wal::open(disk.clone(), options).unwrap();
+    for slot in 1..=5000 {
+        wal.append(&accept(slot, 1, 100));
+    }
+    wal.sync().unwrap();
+    drop(wal);
+    let (_, recovered) = Wal::open(disk, options).unwrap();
+    assert_eq!(recovered.pvalues.len(), 5000);
+}
+
+#[test]
+fn truncation_frees_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(directory.path()).unwrap();
+    let (mut wal, _) = Wal::open(disk.clone(), OPTIONS).unwrap();
+    for slot in 1..=40 {
+        wal.append(&accept(slot, 1, 3000));
+        wal.sync().unwrap();
+    }
+    let files = disk.list().unwrap().len();
+    write_snapshot(&disk, 40, 1).unwrap();
+    wal.truncate_below(Slot::new(40)).unwrap();
+    assert!(disk.list().unwrap().len() < files);
+}
+
+#[test]
+fn a_directory_serves_one_process_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    let disk = FsDisk::open(&path).unwrap();
+    assert_eq!(disk.path(), path);
+    let error = FsDisk::open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    assert!(error.to_string().contains("in use"), "{error}");
+    let handle = disk.clone();
+    drop(disk);
+    assert!(FsDisk::open(&path).is_err(), "a handle still lives");
+    drop(handle);
+    assert!(FsDisk::open(&path).is_ok());
+}
+
+#[test]
+fn a_directory_without_parent_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = FsDisk::open(&directory.path().join("a/b")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn files_do_what_the_trait_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(directory.path()).unwrap();
+    disk_contract(&disk);
+    disk_contract(&warlock_wal::FaultyDisk::new(1));
+}
+
+/// The double and the real disk agree on everything that does not involve failure.
+fn disk_contract<D: Disk>(disk: &D) {
+    assert_eq!(disk.open("a").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.remove("a").unwrap_err().kind(), ErrorKind::NotFound);
+    let file = disk.create("a").unwrap();
+    file.allocate(5000).unwrap();
+    assert_eq!(file.length().unwrap(), 5000);
+    file.allocate(100).unwrap();
+    assert_eq!(file.length().unwrap(), 5000, "it never shrinks");
+    let parts = &mut [IoSlice::new(b""), IoSlice::new(b"one"), IoSlice::new(b"two")];
+    file.write_at(parts, 4998).unwrap();
+    file.write_at(&mut [], 0).unwrap();
+    assert_eq!(file.length().unwrap(), 5004);
+    file.sync_data().unwrap();
+    file.drop_cache().unwrap();
+    let mut buffer = [9; 10];
+    assert_eq!(file.read_at(&mut buffer, 4996).unwrap(), 8);
+    assert_eq!(&buffer, b"\0\0onetwo\x09\x09");
+    assert_eq!(file.read_at(&mut buffer, 9000).unwrap(), 0);
+    disk.create("c").unwrap();
+    disk.rename("a", "b").unwrap();
+    disk.sync_directory().unwrap();
+    assert_eq!(disk.list().unwrap(), ["b", "c"]);
+    assert_eq!(disk.open("b").unwrap().length().unwrap(), 5004);
+    disk.rename("c", "b").unwrap();
+    assert_eq!(disk.open("b").unwrap().length().unwrap(), 0, "the old file is replaced");
+    disk.remove("b").unwrap();
+    assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+}
