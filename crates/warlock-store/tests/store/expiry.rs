@@ -1,6 +1,6 @@
 //! Many keys with deadlines.
 
-use warlock_store::conformance::Replica;
+use warlock_store::conformance::{self, Replica};
 use warlock_store::limits::EXPIRED_PER_BATCH;
 use warlock_store::{Applier, Backend};
 
@@ -47,6 +47,21 @@ fn due_keys_are_absent_at_once_and_removed_in_steps() {
     assert_eq!(replica.reader.keys(0), 1);
     assert_eq!(replica.backend.next_deadline_us(), None);
     assert_eq!(replica.read(&[b"DBSIZE"], deadline_us).unwrap(), b":1\r\n");
+}
+
+#[test]
+fn a_batch_at_the_deadline_hides_due_keys_from_its_start() {
+    let mut replica = filled();
+    let (start_us, reader) = (replica.log_time_us, replica.reader.clone());
+    replica.log_time_us += 100_000;
+    replica.batch(|_| {
+        for key in 0..KEYS {
+            let name = format!("key:{key}");
+            // The reader's clock is behind, and most of the keys are not removed.
+            let reply = conformance::read(&reader, 0, &[b"EXISTS", name.as_bytes()], start_us);
+            assert_eq!(reply.as_deref(), Some(&b":0\r\n"[..]), "{name}");
+        }
+    });
 }
 
 #[test]

@@ -131,3 +131,37 @@ fn keys_that_expire_together_go_together() {
         },
     );
 }
+
+#[test]
+fn keys_with_one_deadline_go_in_one_moment_for_a_long_command() {
+    const KEYS: usize = 2_000;
+    let names: Vec<_> = (0..KEYS).map(|key| format!("key:{key}")).collect();
+    let mut words: Vec<&[u8]> = vec![b"EXISTS"];
+    words.extend(names.iter().map(|name| name.as_bytes()));
+    for _ in 0..20 {
+        let mut replica = wide();
+        for name in &names {
+            replica.apply(&[b"SET", name.as_bytes(), b"v", b"PX", b"1"]);
+        }
+        replica.log_time_us += 1_000;
+        let reader = replica.reader.clone();
+        let looking = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                loop {
+                    let reply = conformance::read(&reader, 0, &words, NOW_US).unwrap();
+                    looking.store(true, Ordering::Relaxed);
+                    if reply == b":0\r\n" {
+                        break;
+                    }
+                    let all = format!(":{KEYS}\r\n");
+                    assert_eq!(String::from_utf8(reply).unwrap(), all);
+                }
+            });
+            while !looking.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+            replica.batch(|_| {});
+        });
+    }
+}
