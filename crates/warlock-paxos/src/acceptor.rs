@@ -1,9 +1,10 @@
 //! The acceptor: the memory of the protocol (PMMC 2.2).
 //!
-//! Promises and accepts leave as `then` of a [`Output::Persist`], so that nothing can be said before
-//! it is durable (P1). It also grants the master lease, by refusing other ballots while a grant runs
-//! (L1), and stays silent to new ballots for a while after a restart, because grants are not durable
-//! (L2). It must never answer for a slot that it cannot read as if it had accepted nothing (P6).
+//! Promises and accepts leave as `then` of a [`Output::Persist`], so that nothing can be said
+//! before it is durable (P1). It also grants the master lease, by refusing other ballots while a
+//! grant runs (L1), and stays silent to new ballots for a while after a restart, because grants are
+//! not durable (L2). It must never answer for a slot that it cannot read as if it had accepted
+//! nothing (P6).
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -157,7 +158,8 @@ impl Acceptor {
         self.persist(now, record, then, out);
     }
 
-    /// Handles a heartbeat: answers it, and grants the lease if it asks for one that may be granted.
+    /// Handles a heartbeat: answers it, and grants the lease if it asks for one that may be
+    /// granted.
     pub fn handle_heartbeat(
         &mut self,
         now: Instant,
@@ -188,8 +190,8 @@ impl Acceptor {
         }
     }
 
-    /// Handles what the replica says to be decided: has those contents written whose newest record is
-    /// another one. Only this role knows that, as the replica hears of its accepts late.
+    /// Handles what the replica says to be decided: has those contents written whose newest record
+    /// is another one. Only this role knows that, as the replica hears of its accepts late.
     pub fn handle_decided(
         &mut self,
         now: Instant,
@@ -221,7 +223,8 @@ impl Acceptor {
         self.unknown.retain(|range| range.last >= slot);
     }
 
-    /// Handles the host's word that `persists` further [`Output::Persist`] of this role are durable.
+    /// Handles the host's word that `persists` further [`Output::Persist`] of this role are
+    /// durable.
     ///
     /// # Panics
     /// If there were not so many.

@@ -33,6 +33,8 @@ pub(crate) struct CatchUp {
     retry: Span,
     /// What each peer said to have decided.
     decided: BTreeMap<NodeId, Slot>,
+    /// What each peer that is connected said to have applied.
+    applied: BTreeMap<NodeId, Slot>,
     learning: Option<Learning>,
     fetching: Option<Fetching>,
     installing: bool,
@@ -46,6 +48,7 @@ impl CatchUp {
         Self {
             retry,
             decided: BTreeMap::new(),
+            applied: BTreeMap::new(),
             learning: None,
             fetching: None,
             installing: false,
@@ -59,10 +62,20 @@ impl CatchUp {
         *known = (*known).max(decided);
     }
 
+    /// A peer may say less than before, if it lost its data.
+    pub(crate) fn note_applied(&mut self, node: NodeId, applied: Slot) {
+        self.applied.insert(node, applied);
+    }
+
+    /// What the connected peer that lags most has applied.
+    pub(crate) fn lowest_applied(&self) -> Option<Slot> {
+        self.applied.values().copied().min()
+    }
+
     /// Asks a peer for the slot `applied` if one has it and it does not come by itself.
     ///
-    /// `missing` says that the master has named the slot decided and this node does not hold it, so that
-    /// waiting is in vain; otherwise a peer may just have heard a moment earlier.
+    /// `missing` says that the master has named the slot decided and this node does not hold it, so
+    /// that waiting is in vain; otherwise a peer may just have heard a moment earlier.
     pub(crate) fn consider(
         &mut self,
         now: Instant,
@@ -98,7 +111,8 @@ impl CatchUp {
         self.ask(now, node, applied, out);
     }
 
-    /// Takes note of an answer; the replica has already taken its batches. Asks for more if there is.
+    /// Takes note of an answer; the replica has already taken its batches. Asks for more if there
+    /// is.
     pub(crate) fn handle_learned(
         &mut self,
         now: Instant,
@@ -153,7 +167,8 @@ impl CatchUp {
         }
     }
 
-    /// Whether the host is about to replace the state by a snapshot: until it has, nothing may be applied.
+    /// Whether the host is about to replace the state by a snapshot: until it has, nothing may be
+    /// applied.
     pub(crate) const fn is_installing(&self) -> bool {
         self.installing
     }
@@ -166,6 +181,7 @@ impl CatchUp {
 
     pub(crate) fn handle_peer_down(&mut self, node: NodeId) {
         self.decided.remove(&node);
+        self.applied.remove(&node);
         self.learning = self.learning.filter(|learning| learning.node != node);
         self.fetching = self.fetching.filter(|fetching| fetching.node != node);
     }

@@ -15,7 +15,7 @@ use crate::message::{Learned, Message, P1b};
 pub const MESSAGE_VERSION: u8 = 1;
 
 /// The longest encoded message in bytes; the transport refuses longer frames.
-pub const MESSAGE_LENGTH_MAX: usize = 64 * 1024 * 1024;
+pub const MESSAGE_LENGTH_MAX: usize = 128 * 1024 * 1024;
 
 /// Why bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]

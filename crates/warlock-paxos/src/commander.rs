@@ -1,7 +1,7 @@
 //! The commander: phase 2 for one slot under one ballot (PMMC 2.3).
 //!
-//! It must never count an answer to another ballot or slot, an answer twice, or the answer of a node
-//! without a vote (P4).
+//! It must never count an answer to another ballot or slot, an answer twice, or the answer of a
+//! node without a vote (P4).
 
 use alloc::vec::Vec;
 
@@ -28,8 +28,8 @@ pub struct Commander {
 }
 
 impl Commander {
-    /// A commander that has `batch` accepted for `slot` under `ballot`, while the master has decided
-    /// and applied every slot below `decided`.
+    /// A commander that has `batch` accepted for `slot` under `ballot`, while the master has
+    /// decided and applied every slot below `decided`.
     #[must_use]
     pub fn new(pvalue: PValue, decided: Slot, membership: Membership, retry: Span) -> Self {
         let PValue { ballot, slot, batch } = pvalue;

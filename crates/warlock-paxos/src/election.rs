@@ -1,9 +1,10 @@
 //! What a node sees of the others, and whether it may stand for election (OmniPaxos' ballot leader
 //! election, carried over): heartbeat round trips say who is connected, standings say who is happy.
 //!
-//! A node scouts only if it is connected to a quorum, sees no master that has a quorum, and nobody it
-//! hears from does. So neither a half-connected node deposes a working master, nor do the ends of a
-//! chain depose each other for ever, nor does a cluster wait for a master that lost its quorum.
+//! A node scouts only if it is connected to a quorum, sees no master that has a quorum, and nobody
+//! it hears from does. So neither a half-connected node deposes a working master, nor do the ends
+//! of a chain depose each other for ever, nor does a cluster wait for a master that lost its
+//! quorum.
 
 use alloc::collections::{BTreeMap, VecDeque};
 

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use crate::batch::Proposal;
 use crate::ids::{Ballot, Incarnation, NodeId, Origin, Slot};
 use crate::lease::MasterLease;
-use crate::limits::{BATCH_BYTES, QUEUE_BYTES_MAX, WINDOW_MAX, WINDOW_MIN};
+use crate::limits::{BATCH_BYTES, IN_FLIGHT_BYTES_MAX, QUEUE_BYTES_MAX, WINDOW_MAX, WINDOW_MIN};
 use crate::message::Propose;
 use crate::time::{Instant, LogTime};
 
 /// A slot that was proposed and is not applied yet.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
+    pub(crate) bytes: usize,
     pub(crate) proposed: Instant,
     /// Other nodes whose clients wait for it.
     pub(crate) waiting: Vec<NodeId>,
@@ -93,13 +94,19 @@ impl Lead {
         stream.is_some_and(|&last| origin.sequence <= last)
     }
 
-    /// Whether a slot of its own may be proposed now: only less than a window beyond what is decided.
+    /// Whether a slot of its own may be proposed now: only less than a window beyond what is
+    /// decided.
     pub(crate) fn may_propose(&self, decided: Slot) -> bool {
         let wanted = !self.queue.is_empty() || self.tick_wanted;
         wanted
             && self.leaving.is_none()
             && self.next_slot >= self.barrier
             && self.next_slot.distance_from(decided) < self.window()
+            && self.in_flight_bytes() < IN_FLIGHT_BYTES_MAX
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.in_flight.values().map(|flight| flight.bytes).sum()
     }
 
     /// Takes proposals for one batch: whatever queued, up to a bound in bytes.
@@ -150,8 +157,8 @@ impl Lead {
         }
     }
 
-    /// Few slots in flight on a LAN, where another one only splits batches; more only when a round to
-    /// a quorum takes much longer than the own disk.
+    /// Few slots in flight on a LAN, where another one only splits batches; more only when a round
+    /// to a quorum takes much longer than the own disk.
     pub(crate) fn window(&self) -> u64 {
         match (self.rounds.value(), self.syncs.value()) {
             (Some(round), Some(sync)) => (round / sync.max(1)).clamp(WINDOW_MIN, WINDOW_MAX),

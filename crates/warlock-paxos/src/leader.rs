@@ -83,7 +83,8 @@ impl Leader {
     ) -> Self {
         let surroundings = Surroundings::new(node, &membership, timing.patience());
         let mut random = Random::new(state.seed);
-        // An answer to an earlier process of this node must not pass for one to a round of this process.
+        // An answer to an earlier process of this node must not pass for one to a round of this
+        // process.
         let round = random.next() >> 1;
         Self {
             node,
@@ -249,7 +250,8 @@ impl Leader {
             done.values().flat_map(|flight| flight.waiting.iter().copied()).collect();
         out.extend(done.into_keys().map(|slot| Output::RetireCommander(ballot, slot)));
         self.publish_lease(out);
-        // A proposal carries the watermark to everybody; without one, those whose clients wait must hear it.
+        // A proposal carries the watermark to everybody; without one, those whose clients wait must
+        // hear it.
         if !self.try_propose(now, out) {
             for to in waiting {
                 let decision = Decision { ballot, decided: self.applied };
@@ -620,8 +622,8 @@ impl Leader {
             self.held_back_until.max(now.after(self.timing.patience()).after(jitter));
     }
 
-    /// Gives way to a higher ballot; but a master whose lease still runs keeps everybody else out, so
-    /// that nobody else can lead before: it raises its own ballot instead.
+    /// Gives way to a higher ballot; but a master whose lease still runs keeps everybody else out,
+    /// so that nobody else can lead before: it raises its own ballot instead.
     fn yield_to(&mut self, now: Instant, by: Ballot, out: &mut Vec<Output>) {
         let Phase::Leading(lead) = &self.phase else {
             return;
@@ -749,7 +751,8 @@ impl Leader {
         lead.next_slot = slot.next();
         let waiting = batch.proposals().into_iter().map(|proposal| proposal.origin.node);
         let waiting = waiting.filter(|&node| node != self.node).collect();
-        lead.in_flight.insert(slot, InFlight { proposed: now, waiting });
+        let bytes = batch.as_bytes().len();
+        lead.in_flight.insert(slot, InFlight { bytes, proposed: now, waiting });
         let pvalue = PValue { ballot: lead.ballot, slot, batch };
         let (membership, retry) = (self.membership.clone(), self.timing.lease());
         out.push(Output::SpawnCommander(Commander::new(pvalue, self.applied, membership, retry)));

@@ -2,8 +2,9 @@
 
 /// Slots of its own that a master may have proposed beyond what is decided, exclusive.
 ///
-/// A new master decides this many slots beyond the last one that it recovered before it leads on its own;
-/// the proof that an old proposal can never be executed later rests on it (PROTOCOL.md, "Fate").
+/// A new master decides this many slots beyond the last one that it recovered before it leads on
+/// its own; the proof that an old proposal can never be executed later rests on it (PROTOCOL.md,
+/// "Fate").
 pub const WINDOW_MAX: u64 = 8;
 
 /// Slots in flight where a round trip costs no more than a sync: one syncing, one on its way.
@@ -14,11 +15,23 @@ pub const WINDOW_MIN: u64 = 2;
 /// Larger batches do not make a sync cheaper, but hold up what comes behind them.
 pub const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Commands that wait in a leader's queue, in bytes; beyond it proposals are not taken and come again.
+/// Commands that wait in a leader's queue, in bytes; beyond it proposals are not taken and come
+/// again.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Decided batches that a replica keeps in memory for others, in bytes.
-pub const LOG_BYTES_KEPT: usize = 64 * 1024 * 1024;
+/// Commands in flight, in bytes, from which on a master proposes no further slot.
+///
+/// What an acceptor has not heard to be decided goes into one `P1b`; with the largest request in
+/// each of two such flights it stays below the longest message.
+pub const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Decided batches that a replica keeps in memory when no node that it hears from lacks them, in
+/// bytes.
+pub const LOG_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Decided batches that a replica keeps in memory for nodes that lag, in bytes; a node that lags
+/// further gets a snapshot.
+pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Decided batches in one `Learned`, in bytes; a single larger batch is sent alone.
 pub const LEARNED_BYTES: usize = 1024 * 1024;
@@ -34,3 +47,4 @@ pub const DIGESTS_KEPT: usize = 16;
 
 const _: () = assert!(WINDOW_MIN <= WINDOW_MAX && WINDOW_MIN > 0);
 const _: () = assert!(LEARNED_BYTES < crate::codec::MESSAGE_LENGTH_MAX);
+const _: () = assert!(LOG_BYTES_KEPT <= LOG_BYTES_MAX);

@@ -39,15 +39,16 @@ impl LogClock {
         self.floor = self.floor.max(time);
     }
 
-    /// Starts the clock from the wall clock if nobody has a running one: the whole cluster was down.
+    /// Starts the clock from the wall clock if nobody has a running one: the whole cluster was
+    /// down.
     pub(crate) fn start_if_stopped(&mut self, now: Instant, wall: LogTime) {
         if self.anchor.is_none() {
             self.anchor = Some((self.floor.max(wall), now));
         }
     }
 
-    /// Moves a running clock towards the wall clock by as much as may be for the time since the last
-    /// call.
+    /// Moves a running clock towards the wall clock by as much as may be for the time since the
+    /// last call.
     pub(crate) fn slew(&mut self, now: Instant, wall: LogTime) {
         let Some((time, at)) = self.anchor else {
             return;

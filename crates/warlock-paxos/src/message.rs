@@ -73,7 +73,8 @@ pub struct P1b {
     pub pvalues: Vec<PValue>,
     /// Slots that this acceptor held but cannot read: it abstains for them (P6).
     pub unknown: Vec<SlotRange>,
-    /// The log time by this node's running clock; `None` while it has heard of none since its start.
+    /// The log time by this node's running clock; `None` while it has heard of none since its
+    /// start.
     pub log_time: Option<LogTime>,
 }
 
@@ -116,7 +117,8 @@ pub struct Decision {
 /// Asks the master to put commands into the log.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct Propose {
-    /// The ballot of the master addressed; another master, or the same in a later ballot, ignores it.
+    /// The ballot of the master addressed; another master, or the same in a later ballot, ignores
+    /// it.
     pub ballot: Ballot,
     /// Names the proposal.
     pub origin: Origin,
@@ -127,7 +129,8 @@ pub struct Propose {
     pub commands: Bytes,
 }
 
-/// Tells which proposals were never proposed and never will be, so that they may go to another master.
+/// Tells which proposals were never proposed and never will be, so that they may go to another
+/// master.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub struct Declined {
     /// The ballot that they were addressed to.
@@ -139,8 +142,8 @@ pub struct Declined {
 /// What a node says of the mastership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub enum Standing {
-    /// I am the master under this ballot and hold a lease of a quorum. Slots at or above `barrier` were
-    /// never proposed under a lower ballot.
+    /// I am the master under this ballot and hold a lease of a quorum. Slots at or above `barrier`
+    /// were never proposed under a lower ballot.
     Master {
         /// My ballot.
         ballot: Ballot,
@@ -208,7 +211,8 @@ pub struct Learned {
     pub batches: Vec<Batch>,
     /// The answering node knows every slot below this one to be decided.
     pub decided: Slot,
-    /// The wanted slot is gone from the log; a snapshot that covers all slots below this one exists.
+    /// The wanted slot is gone from the log; a snapshot that covers all slots below this one
+    /// exists.
     pub snapshot: Option<Slot>,
 }
 

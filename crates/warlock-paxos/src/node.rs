@@ -1,4 +1,5 @@
-//! All roles of one node on one thread, for hosts without tasks: transcripts, the simulator, a browser.
+//! All roles of one node on one thread, for hosts without tasks: transcripts, the simulator, a
+//! browser.
 //!
 //! It only routes. Inputs for roles wait in a queue, so that a host may deliver them one by one and
 //! in any order that keeps what one role says to another in order.
@@ -128,7 +129,8 @@ impl Node {
         self.heads().len()
     }
 
-    /// Delivers one waiting input: the `choice`-th of those that may come next. False if none waits.
+    /// Delivers one waiting input: the `choice`-th of those that may come next. False if none
+    /// waits.
     pub fn deliver(&mut self, now: Instant, wall: LogTime, choice: usize) -> bool {
         let heads = self.heads();
         let Some(&index) = heads.get(choice % heads.len().max(1)) else { return false };

@@ -57,8 +57,8 @@ pub enum Output {
 /// What one role tells another of the same node.
 #[derive(Clone, Debug)]
 pub enum Tell {
-    /// Tells the acceptor that every slot below `slot` is decided, and the contents that were applied
-    /// since it was last told.
+    /// Tells the acceptor that every slot below `slot` is decided, and the contents that were
+    /// applied since it was last told.
     Decided {
         /// The watermark, exclusive.
         slot: Slot,
@@ -78,7 +78,8 @@ pub enum Tell {
     },
     /// Tells the replica that a quorum accepted this pvalue.
     Chosen(PValue),
-    /// Tells the replica who leads, and from which slot on it leads alone; `None` while nobody does.
+    /// Tells the replica who leads, and from which slot on it leads alone; `None` while nobody
+    /// does.
     Mastership(Option<(Ballot, Slot)>),
     /// Tells the leader how far this node has applied the log, and the log time there.
     Applied {
@@ -172,6 +173,8 @@ pub enum Notice {
     Held(Vec<(NodeId, Slot)>),
     /// Anchor of the log clock: this log time was true at this instant.
     LogClock(LogTime, Instant),
+    /// A node lacks slots that this one no longer has: the host should take a snapshot.
+    SnapshotWanted,
     /// The host must send a part of the newest snapshot (or of that one, if given) to the node.
     ReadSnapshot {
         /// Who asks.
@@ -197,7 +200,8 @@ pub enum Notice {
         /// The snapshot covers every slot below.
         slot: Slot,
     },
-    /// The state of this node differs from the master's at the same slot: the node must stop serving.
+    /// The state of this node differs from the master's at the same slot: the node must stop
+    /// serving.
     Diverged {
         /// Where.
         slot: Slot,

@@ -36,7 +36,8 @@ pub enum Record {
         /// Its content.
         batch: Batch,
     },
-    /// Every slot below `slot` is decided, and for each the newest record written is the decided one.
+    /// Every slot below `slot` is decided, and for each the newest record written is the decided
+    /// one.
     Decided {
         /// The watermark, exclusive.
         slot: Slot,

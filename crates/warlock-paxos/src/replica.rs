@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::batch::Batch;
 use crate::catchup::CatchUp;
 use crate::ids::{Ballot, Incarnation, NodeId, Slot};
-use crate::limits::{DIGESTS_KEPT, LEARNED_BYTES, LOG_BYTES_KEPT};
+use crate::limits::{DIGESTS_KEPT, LEARNED_BYTES, LOG_BYTES_KEPT, LOG_BYTES_MAX};
 use crate::message::{
     Decision, Declined, Heartbeat, Learn, Learned, Message, ReadIndexed, SnapshotChunk,
     SnapshotFetch, Standing,
@@ -121,7 +121,8 @@ impl Replica {
         }
     }
 
-    /// Takes encoded commands of clients; their fate is told with `ticket`, in the order of tickets.
+    /// Takes encoded commands of clients; their fate is told with `ticket`, in the order of
+    /// tickets.
     pub fn handle_submit(
         &mut self,
         now: Instant,
@@ -213,6 +214,7 @@ impl Replica {
             return;
         }
         self.catch_up.note_decided(from, heartbeat.decided);
+        self.catch_up.note_applied(from, heartbeat.applied);
         if let Standing::Master { ballot, .. } = heartbeat.standing {
             self.compare_digest(heartbeat, out);
             out.push(Output::Notify(Notice::Held(heartbeat.held.clone())));
@@ -244,7 +246,12 @@ impl Replica {
                 batches.push(batch.clone());
             }
         }
-        let snapshot = self.snapshot.filter(|_| learn.from < self.log_start);
+        let gone = learn.from < self.log_start;
+        // From an older snapshot the log could not be followed either.
+        let snapshot = self.snapshot.filter(|&slot| gone && slot >= self.log_start);
+        if gone && snapshot.is_none() {
+            out.push(Output::Notify(Notice::SnapshotWanted));
+        }
         let learned = Learned { from: learn.from, batches, decided: self.applied, snapshot };
         out.push(Output::Send { to: from, message: Message::Learned(learned) });
     }
@@ -329,11 +336,9 @@ impl Replica {
         self.catch_up.handle_install_finished();
     }
 
-    /// Takes note of a snapshot that this node has of everything below `slot`: the log in memory need
-    /// not reach further back.
+    /// Takes note of a snapshot that this node has of everything below `slot`.
     pub fn note_snapshot(&mut self, slot: Slot) {
         self.snapshot = self.snapshot.max(Some(slot));
-        self.trim_log();
     }
 
     /// Takes note of the digest of the state before `slot`.
@@ -449,11 +454,14 @@ impl Replica {
         out.push(Output::Notify(Notice::Apply { slot, batch, tickets }));
     }
 
+    /// Drops the oldest batches from memory: those that every node heard of lately has applied, and
+    /// beyond a bound also others. Who lacks them gets a snapshot.
     fn trim_log(&mut self) {
-        while self.log_bytes > LOG_BYTES_KEPT && self.snapshot > Some(self.log_start) {
-            let Some(batch) = self.log.pop_front() else {
-                return;
-            };
+        let needed = self.catch_up.lowest_applied();
+        while self.log_bytes > LOG_BYTES_MAX
+            || (self.log_bytes > LOG_BYTES_KEPT && needed.is_none_or(|slot| self.log_start < slot))
+        {
+            let Some(batch) = self.log.pop_front() else { return };
             self.log_bytes -= batch.as_bytes().len();
             self.log_start = self.log_start.next();
         }

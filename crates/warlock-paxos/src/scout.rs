@@ -1,8 +1,8 @@
 //! The scout: phase 1 for one ballot (PMMC 2.3).
 //!
-//! It asks every acceptor for a promise until a quorum promised, and gathers for each undecided slot
-//! the pvalue of the highest ballot (P3). An acceptor that holds a slot but cannot read it does not
-//! count for that slot (P6). It must never adopt on answers to another ballot (P4).
+//! It asks every acceptor for a promise until a quorum promised, and gathers for each undecided
+//! slot the pvalue of the highest ballot (P3). An acceptor that holds a slot but cannot read it
+//! does not count for that slot (P6). It must never adopt on answers to another ballot (P4).
 
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
@@ -100,8 +100,8 @@ impl Scout {
         }
         let P1b { decided, pvalues, unknown, log_time, .. } = p1b;
         self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
-        // The own promise too: a ballot that the own disk does not know could be used by two processes
-        // of this node, one after the other.
+        // The own promise too: a ballot that the own disk does not know could be used by two
+        // processes of this node, one after the other.
         let own = self.promises.contains(self.ballot.node);
         if own && self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
@@ -127,8 +127,8 @@ impl Scout {
     /// Whether each slot has a quorum that can read it (P6).
     ///
     /// Once every voter answered there is nobody left to wait for: a chosen pvalue was durable on a
-    /// quorum, and of a quorum at most a minority can have been damaged since, so that a readable copy is
-    /// among the answers if there ever was a chosen one.
+    /// quorum, and of a quorum at most a minority can have been damaged since, so that a readable
+    /// copy is among the answers if there ever was a chosen one.
     fn every_slot_is_known(&self) -> bool {
         if self.promises.is_complete(&self.membership) {
             return true;

@@ -1,8 +1,9 @@
 //! Commands of this node's clients on their way into the log, and what is known of their fate.
 //!
 //! Each submission is proposed to one master at a time. It is proposed again only when it is proven
-//! that the first proposal never took and never will take effect: the master declined it before it had
-//! a slot, or a later master leads alone (applied its barrier) and it was not among what it recovered.
+//! that the first proposal never took and never will take effect: the master declined it before it
+//! had a slot, or a later master leads alone (applied its barrier) and it was not among what it
+//! recovered.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -114,8 +115,8 @@ impl Submissions {
 
     /// The ticket of a proposal that is being applied, unless it was given up.
     ///
-    /// One master puts proposals of one node into the log in their order. So those before this one that
-    /// have not come will never come: a later master filled their slot with something else.
+    /// One master puts proposals of one node into the log in their order. So those before this one
+    /// that have not come will never come: a later master filled their slot with something else.
     pub(crate) fn applied(
         &mut self,
         now: Instant,

@@ -25,6 +25,9 @@ use crate::settings::Settings;
 /// The state of all replicas is compared at slots that are a multiple of this.
 const DIGEST_INTERVAL: u64 = 1024;
 
+/// Commands on their way through the log, in bytes, from which on further ones wait.
+const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The reply to a command that was certainly not executed; clients try again by themselves.
 const NOT_EXECUTED: &str =
     "CLUSTERDOWN no master with a quorum could be reached in time; the command was not executed";
@@ -73,7 +76,19 @@ pub(super) struct Host {
     held: BTreeMap<NodeId, Slot>,
     overview: Overview,
     signals: Signals,
-    snapshot_running: bool,
+    snapshots: SnapshotPlan,
+}
+
+/// When to take the next snapshot.
+#[derive(Default)]
+struct SnapshotPlan {
+    running: bool,
+    /// A node needs one.
+    wanted: bool,
+    /// What the log held above the snapshot when the process started, in bytes.
+    recovered_bytes: u64,
+    /// Bytes written to the log by this process when the last snapshot began.
+    written_before: u64,
 }
 
 impl Host {
@@ -99,7 +114,7 @@ impl Host {
             held: BTreeMap::new(),
             overview: overview(settings),
             signals,
-            snapshot_running: false,
+            snapshots: SnapshotPlan::default(),
         }
     }
 
@@ -168,6 +183,7 @@ impl Host {
                 self.answer_waits(clock::now());
             }
             Notice::LogClock(time, at) => self.shared.log_clock.publish(time, at),
+            Notice::SnapshotWanted => self.snapshots.wanted = true,
             Notice::ReadSnapshot { to, slot, offset } => {
                 self.order(SnapshotJob::Read { to, slot, offset });
             }
@@ -228,33 +244,38 @@ impl Host {
         Ok((meta.slot, meta.log_time))
     }
 
-    /// Has a snapshot taken if the log is `after_bytes` longer than at the last one.
+    /// Has a snapshot taken if a node needs one, or if the log has grown by `after_bytes` since the
+    /// last; by more if the state is larger, so that snapshots never outweigh the log.
     pub(super) fn consider_snapshot(&mut self, ballot: Ballot, after_bytes: u64) {
-        let grown = u64::try_from(self.metrics.wal_bytes.get()).unwrap_or(0);
-        if self.snapshot_running || grown < after_bytes || self.applied == Slot::FIRST {
+        let written = self.metrics.wal_written_bytes.get();
+        let plan = &mut self.snapshots;
+        let grown = plan.recovered_bytes + written - plan.written_before;
+        let due = grown >= after_bytes.max(self.shared.store.used_bytes());
+        if plan.running || self.applied == Slot::FIRST || !(due || plan.wanted) {
             return;
         }
-        self.snapshot_running = true;
+        *plan = SnapshotPlan { running: true, written_before: written, ..SnapshotPlan::default() };
         let stream = Box::new(self.machine.applier().snapshot());
         let (slot, log_time) = (self.applied, self.machine.log_time());
         let meta = SnapshotMeta { slot, ballot, log_time, membership: Vec::new() };
-        tracing::info!(slot = %self.applied, wal_bytes = grown, "taking a snapshot");
+        tracing::info!(slot = %self.applied, log_bytes = grown, "taking a snapshot");
         self.order(SnapshotJob::Take { meta, stream });
     }
 
     pub(super) fn note_snapshot_done(&mut self) {
-        self.snapshot_running = false;
+        self.snapshots.running = false;
         self.metrics.snapshots.inc();
     }
 
     /// The snapshot on disk is in the state machine.
-    pub(super) const fn restored(&mut self, slot: Slot) {
+    pub(super) const fn restored(&mut self, slot: Slot, log_bytes: u64) {
         self.applied = slot;
+        self.snapshots.recovered_bytes = log_bytes;
     }
 
-    /// Commands that wait for the log, in bytes.
-    pub(super) const fn pending_bytes(&self) -> usize {
-        self.machine.pending_bytes()
+    /// Whether so many commands wait for the log that no more should be given to it.
+    pub(super) const fn is_crowded(&self) -> bool {
+        self.machine.pending_bytes() > PENDING_BYTES_MAX
     }
 
     fn apply(&mut self, router: &Router, slot: Slot, batch: &Batch, tickets: &[(usize, u64)]) {

@@ -17,6 +17,7 @@ mod recovery;
 mod roles;
 mod router;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -60,9 +61,6 @@ const STOP_PATIENCE: Duration = Duration::from_millis(1000);
 
 /// How long a stopping node lets replies go out.
 const REPLY_PATIENCE: Span = Span::from_millis(100);
-
-/// Commands that wait for the log before workers have to wait, in bytes.
-const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Why a node cannot run, or had to end.
 #[derive(Debug)]
@@ -182,6 +180,7 @@ impl Running {
             &metrics,
         );
         let Recovery { wal, snapshots, applier, roles, log_time, .. } = recovery;
+        let log_bytes = roles.log_bytes();
         let log = disk::start_log(wal, disk_inbox.clone(), Arc::clone(&metrics))
             .map_err(RunError::System)?;
         let jobs = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
@@ -200,7 +199,7 @@ impl Running {
             host,
             roles.leader.ballot,
         ));
-        router.host.borrow_mut().restored(roles.leader.applied);
+        router.host.borrow_mut().restored(roles.leader.applied, log_bytes);
         spawn_roles(&router, settings, roles);
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
@@ -356,13 +355,29 @@ fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: recovery::RoleS
     tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
 }
 
-/// Takes what workers ask, as long as not too much waits for the log.
+/// Takes what workers ask. Commands wait while too many are on their way through the log; what costs
+/// the log nothing does not wait for them.
 async fn run_gateway(router: Rc<Router>, mut asks: UnboundedReceiver<Ask>) {
-    while let Some(ask) = asks.recv().await {
-        while router.host.borrow().pending_bytes() > PENDING_BYTES_MAX {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut held_back = VecDeque::new();
+    loop {
+        while !held_back.is_empty() && !router.host.borrow().is_crowded() {
+            let ask = held_back.pop_front();
+            ask.into_iter().for_each(|ask| router.host.borrow_mut().handle_ask(&router, ask));
         }
-        router.host.borrow_mut().handle_ask(&router, ask);
+        let ask = if held_back.is_empty() {
+            asks.recv().await
+        } else {
+            let room = tokio::time::sleep(Duration::from_millis(1));
+            tokio::select! {
+                ask = asks.recv() => ask,
+                () = room => continue,
+            }
+        };
+        match ask {
+            Some(ask @ Ask::Write(_)) => held_back.push_back(ask),
+            Some(ask) => router.host.borrow_mut().handle_ask(&router, ask),
+            None => return,
+        }
     }
 }
 

@@ -23,6 +23,13 @@ pub(super) struct RoleStates {
     pub(super) replica: ReplicaState,
 }
 
+impl RoleStates {
+    /// What the log holds above the snapshot, in bytes.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.replica.decided.iter().map(|batch| batch.as_bytes().len() as u64).sum()
+    }
+}
+
 /// A data directory that was read and is ready to be written.
 pub(super) struct Recovery {
     pub(super) wal: Wal<FsDisk>,
