@@ -4,6 +4,7 @@
 //! anything but the pvalue of the highest ballot that its quorum reported (P3), and never let a
 //! local read pass unless its lease runs and what it recovered is applied (L3).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::batch::{Batch, Stamp};
@@ -30,7 +31,7 @@ use crate::timing::Timing;
 enum Phase {
     Following,
     Scouting { ballot: Ballot, give_up: Instant },
-    Leading(Lead),
+    Leading(Box<Lead>),
 }
 
 /// What a leader starts from.
@@ -300,7 +301,7 @@ impl Leader {
         let from = adopted.decided;
         let recovered = adopted.pvalues.last().map_or(from, |pvalue| pvalue.slot.next()).max(from);
         let barrier = Slot::new(recovered.position() + WINDOW_MAX);
-        self.phase = Phase::Leading(Lead::new(ballot, now, from, barrier));
+        self.phase = Phase::Leading(Box::new(Lead::new(ballot, now, from, barrier)));
         out.push(Output::Notify(Notice::Log(Event::Leading { ballot, from, barrier })));
         out.push(Output::Tell(Tell::Watermark { ballot, decided: from }));
         self.propose_recovered(now, &adopted, barrier, out);

@@ -38,7 +38,7 @@ pub enum Output {
         /// What to write.
         record: Option<Record>,
         /// What waits for it.
-        then: Vec<Output>,
+        then: Vec<Self>,
     },
     /// The host must put this into the mailbox of a role of this node.
     Tell(Tell),
