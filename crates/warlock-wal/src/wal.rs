@@ -88,6 +88,8 @@ struct Active<F> {
     first: u64,
     length: u64,
     salt: u64,
+    /// The last frame that counts before the next one.
+    follows: u64,
     /// Where the next frame starts.
     position: u64,
     highest: Option<Slot>,
@@ -175,6 +177,7 @@ impl<D: Disk> Wal<D> {
                     first: header.first,
                     length: header.length,
                     salt: header.salt,
+                    follows: if last.end == PAGE_BYTES { header.follows } else { sequence },
                     position: last.end,
                     highest: segment.and_then(|segment| segment.highest),
                 };
@@ -344,6 +347,7 @@ impl<D: Disk> Wal<D> {
         }
         file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)?;
         self.active.position = end;
+        self.active.follows = self.sequence;
         self.active.highest = self.active.highest.max(self.gathered.highest());
         self.synced = self.summary;
         self.sequence += 1;
@@ -360,17 +364,20 @@ impl<D: Disk> Wal<D> {
         let header = SegmentHeader {
             salt: self.options.salt,
             first: self.sequence,
-            follows: self.sequence - 1,
+            follows: self.active.follows,
             length: self.options.segment_bytes.max(frame_length + 2 * PAGE_BYTES),
             summary: self.synced,
         };
         let active = Active::create(&self.disk, &header)?;
         let old = std::mem::replace(&mut self.active, active);
-        self.closed.push_back(Closed {
-            first: old.first,
-            length: old.length,
-            highest: old.highest,
-        });
+        // A segment without a frame has the same name and is replaced.
+        if old.first < self.active.first {
+            self.closed.push_back(Closed {
+                first: old.first,
+                length: old.length,
+                highest: old.highest,
+            });
+        }
         self.stats.segments_created += 1;
         Ok(())
     }
@@ -384,6 +391,7 @@ impl<F: DiskFile> Active<F> {
             first: header.first,
             length: header.length,
             salt: header.salt,
+            follows: header.follows,
             position: PAGE_BYTES,
             highest: None,
         })

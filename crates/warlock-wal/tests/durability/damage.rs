@@ -226,7 +226,7 @@ fn an_unreadable_end_is_suspect_for_ever() {
     let (image, _) = written(&short_log(), Outcome::Lost);
     let (disk, recovered) = damaged(&image, |disk| disk.garble(FIRST_SEGMENT, 4 * PAGE, 2 * PAGE));
     assert_eq!(recovered.tail, Tail::Suspect { sequence: 4 });
-    let range = recovered.unknown.clone();
+    let range = recovered.unknown;
     assert_eq!(range.len(), 1);
     assert_eq!(range[0].first, Slot::new(2), "decided on record");
     assert!(range[0].last > Slot::new(1000));

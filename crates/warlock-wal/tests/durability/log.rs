@@ -229,3 +229,25 @@ fn a_lower_accept_is_a_fault_of_the_caller() {
     let (mut wal, _) = open(&disk.restart(Outcome::Lost)).unwrap();
     wal.append(&accept(1, 1, 10));
 }
+
+/// A segment that was begun behind an unfinished frame, and is replaced by a larger one before it
+/// has a frame, must hand on that the unfinished frame does not count.
+#[test]
+fn a_replaced_segment_still_says_what_was_never_written() {
+    let disk = FaultyDisk::new(1);
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&accept(1, 1, 100));
+    wal.sync().unwrap();
+    wal.append(&accept(2, 1, 5000));
+    disk.crash_at(disk.steps() + 2);
+    assert!(wal.sync().is_err());
+    let disk = disk.restart(Outcome::Reordered);
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.tail, Tail::Torn { sequence: 2 });
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&accept(2, 1, 50_000));
+    wal.sync().unwrap();
+    let (_, recovered) = open(&disk.restart(Outcome::Lost)).unwrap();
+    assert_eq!(recovered.unknown, []);
+    assert_eq!(recovered.pvalues.len(), 2);
+}

@@ -12,7 +12,7 @@ enum Plan {
     Promise,
     Accept { back: u64, length: usize },
     Learn { back: u64, length: usize },
-    Decide,
+    Decide { back: u64 },
     Sync,
     Snapshot { back: u64 },
     CountStart,
@@ -24,7 +24,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         2 => Just(Plan::Promise),
         8 => (0..4_u64, length.clone()).prop_map(|(back, length)| Plan::Accept { back, length }),
         2 => (0..4_u64, length).prop_map(|(back, length)| Plan::Learn { back, length }),
-        4 => Just(Plan::Decide),
+        4 => (0..4_u64).prop_map(|back| Plan::Decide { back }),
         8 => Just(Plan::Sync),
         1 => (0..6_u64).prop_map(|back| Plan::Snapshot { back }),
         1 => Just(Plan::CountStart),
@@ -33,8 +33,9 @@ fn plan() -> impl Strategy<Value = Plan> {
 
 /// Carries plans out from where `slot` and `round` stand.
 fn ops(plans: &[Plan], slot: &mut u64, round: &mut u64, snapshot: &mut u64) -> Vec<Op> {
-    let mut ops = Vec::new();
-    let first = *slot;
+    let mut ops = vec![Op::Append(promise(*round))];
+    // A slot that is decided is never written again with another content.
+    let mut first = *slot;
     for plan in plans {
         let earlier = |back: u64| slot.saturating_sub(back).max(first);
         match plan {
@@ -53,12 +54,15 @@ fn ops(plans: &[Plan], slot: &mut u64, round: &mut u64, snapshot: &mut u64) -> V
             Plan::Learn { back, length } => {
                 ops.push(Op::Append(learn(earlier(*back), *round + 1000, *length)));
             }
-            Plan::Decide => ops.push(Op::Append(decided(*slot))),
+            Plan::Decide { back } => {
+                first = earlier(*back);
+                ops.push(Op::Append(decided(first)));
+            }
             Plan::Sync => ops.push(Op::Sync),
             Plan::Snapshot { back } => {
                 let at = earlier(*back);
                 if at > *snapshot {
-                    *snapshot = at;
+                    (*snapshot, first) = (at, at);
                     ops.push(Op::Append(decided(at)));
                     ops.push(Op::Snapshot(at));
                 }
@@ -73,7 +77,7 @@ fn ops(plans: &[Plan], slot: &mut u64, round: &mut u64, snapshot: &mut u64) -> V
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..<_>::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..<_>::default() })]
 
     #[test]
     fn many_lives_lose_nothing_acknowledged(
