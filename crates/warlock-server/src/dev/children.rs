@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
+use std::iter;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -177,26 +178,28 @@ impl Child {
 
 /// The command line of one node.
 fn arguments(options: &DevOptions, node: u16, data: &Path) -> Vec<String> {
+    let settings = settings(options, node, data).into_iter();
+    let flags = settings.flat_map(|(path, value)| [format!("--{path}"), value]);
+    iter::once(LIFELINE_FLAG.to_owned()).chain(flags).collect()
+}
+
+/// The settings of one node, by key path.
+pub(super) fn settings(options: &DevOptions, node: u16, data: &Path) -> Vec<(String, String)> {
     let ports = Ports::of(options.base_port, node);
     let members: Vec<String> = (1..=options.nodes)
         .map(|member| format!("{member}={}", loopback(Ports::of(options.base_port, member).peer)))
         .collect();
-    let mut arguments = vec![LIFELINE_FLAG.to_owned()];
-    let mut set = |path: &str, value: String| {
-        arguments.push(format!("--{path}"));
-        arguments.push(value);
-    };
-    set("node_id", node.to_string());
-    set("data_dir", data.join(format!("node-{node}")).display().to_string());
-    set("cluster.name", "dev".to_owned());
-    set("cluster.initial_members", members.join(","));
-    set("client.listen", loopback(ports.client).to_string());
-    set("peer.listen", loopback(ports.peer).to_string());
-    set("http.listen", loopback(ports.http).to_string());
-    for (path, value) in &options.settings {
-        set(path, value.clone());
-    }
-    arguments
+    let own = [
+        ("node_id", node.to_string()),
+        ("data_dir", data.join(format!("node-{node}")).display().to_string()),
+        ("cluster.name", "dev".to_owned()),
+        ("cluster.initial_members", members.join(",")),
+        ("client.listen", loopback(ports.client).to_string()),
+        ("peer.listen", loopback(ports.peer).to_string()),
+        ("http.listen", loopback(ports.http).to_string()),
+    ];
+    let own = own.into_iter().map(|(path, value)| (path.to_owned(), value));
+    own.chain(options.settings.iter().cloned()).collect()
 }
 
 fn describe(status: io::Result<ExitStatus>) -> String {

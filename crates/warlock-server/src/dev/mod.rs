@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::settings::Layers;
 use crate::shutdown::Shutdown;
 
 use children::{Child, Exit};
@@ -145,6 +146,11 @@ fn check(options: &DevOptions) -> Result<(), DevError> {
     {
         let text = format!("--{own}: dev gives every node its own; leave it out");
         return Err(DevError::Usage(text));
+    }
+    // What all nodes would refuse is better refused once, and before there are any.
+    let flags = children::settings(options, 1, Path::new("data"));
+    if let Err(problems) = (Layers { flags, ..Layers::default() }).settings() {
+        return Err(DevError::Usage(problems.to_string()));
     }
     for node in 1..=options.nodes {
         let ports = Ports::of(options.base_port, node);

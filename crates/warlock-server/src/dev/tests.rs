@@ -23,6 +23,9 @@ fn options_are_checked_at_their_limits() {
         refusal(&DevOptions { settings, ..options() }),
         "--peer.listen: dev gives every node its own; leave it out"
     );
+    let settings = vec![("consensus.lease_ms".to_owned(), "1".to_owned())];
+    let text = refusal(&DevOptions { settings, ..options() });
+    assert!(text.starts_with("flag --consensus.lease_ms: consensus.lease_ms = \"1\""), "{text}");
 }
 
 #[test]
