@@ -33,6 +33,7 @@ fn bench<D: Disk>(bencher: Bencher<'_, '_>, disk: D, batches: u64) {
     let options = WalOptions { segment_bytes: 8 * 1024 * 1024, ..WalOptions::default() };
     let (mut wal, _) = Wal::open(disk, options).expect("the log opens");
     let mut slot = 0;
+    let mut appended = 0;
     bencher
         .counter(BytesCount::new(batches * BATCH_BYTES as u64))
         .with_inputs(|| {
@@ -45,8 +46,9 @@ fn bench<D: Disk>(bencher: Bencher<'_, '_>, disk: D, batches: u64) {
                 wal.append(record);
             }
             wal.sync().expect("the disk works");
-            if slot.is_multiple_of(SLOTS_KEPT) {
-                wal.truncate_below(Slot::new(slot)).expect("the disk works");
+            appended += batches;
+            if appended.is_multiple_of(SLOTS_KEPT) {
+                wal.truncate_below(Slot::new(appended)).expect("the disk works");
             }
         });
 }

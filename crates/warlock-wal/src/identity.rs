@@ -67,7 +67,7 @@ impl<D: Disk> Identity<D> {
     ///
     /// # Panics
     /// If the name of the cluster is longer than
-    /// [`CLUSTER_NAME_BYTES_MAX`](crate::limits::CLUSTER_NAME_BYTES_MAX).
+    /// [`CLUSTER_NAME_BYTES_MAX`].
     pub fn create(
         disk: D,
         cluster: &str,

@@ -310,3 +310,51 @@ impl Ranges {
 pub(crate) fn before(slot: Slot) -> Slot {
     Slot::new(slot.position() - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ranges, Slot, SlotRange};
+
+    fn ranges(bounds: &[(u64, u64)]) -> Ranges {
+        let mut ranges = Ranges::default();
+        for (first, last) in bounds {
+            ranges.add(SlotRange { first: Slot::new(*first), last: Slot::new(*last) });
+        }
+        ranges
+    }
+
+    fn text(ranges: &Ranges) -> String {
+        let texts: Vec<String> = ranges.0.iter().map(ToString::to_string).collect();
+        texts.join(" ")
+    }
+
+    #[test]
+    fn ranges_that_touch_become_one() {
+        assert_eq!(text(&ranges(&[(5, 6), (1, 2)])), "s1..s2 s5..s6");
+        assert_eq!(text(&ranges(&[(5, 6), (1, 2), (3, 4)])), "s1..s6");
+        assert_eq!(text(&ranges(&[(5, 9), (1, 6)])), "s1..s9");
+        assert_eq!(text(&ranges(&[(1, 9), (3, 4)])), "s1..s9");
+        assert_eq!(text(&ranges(&[(1, u64::MAX), (3, u64::MAX)])), format!("s1..s{}", u64::MAX));
+    }
+
+    #[test]
+    fn removing_a_slot_splits_its_range() {
+        let removed = |slot: u64| {
+            let mut ranges = ranges(&[(3, 5), (9, 9)]);
+            ranges.remove(Slot::new(slot));
+            text(&ranges)
+        };
+        assert_eq!(removed(3), "s4..s5 s9..s9");
+        assert_eq!(removed(4), "s3..s3 s5..s5 s9..s9");
+        assert_eq!(removed(5), "s3..s4 s9..s9");
+        assert_eq!(removed(9), "s3..s5");
+        assert_eq!(removed(7), "s3..s5 s9..s9");
+    }
+
+    #[test]
+    fn removing_below_cuts_the_first_range() {
+        let mut ranges = ranges(&[(1, 2), (4, 8), (10, 10)]);
+        ranges.remove_below(Slot::new(6));
+        assert_eq!(text(&ranges), "s6..s8 s10..s10");
+    }
+}

@@ -19,7 +19,7 @@ use crate::snapshot::Snapshots;
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
     /// Length of a segment in bytes, at least
-    /// [`SEGMENT_BYTES_MIN`](crate::limits::SEGMENT_BYTES_MIN); a larger frame makes a larger one.
+    /// [`SEGMENT_BYTES_MIN`]; a larger frame makes a larger one.
     pub segment_bytes: u64,
     /// A number that clients cannot guess, the same for the life of a data directory, such as a
     /// part of its incarnation. It keeps values that look like a piece of a log from being taken

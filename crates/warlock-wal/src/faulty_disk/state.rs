@@ -161,7 +161,10 @@ impl State {
         offset: u64,
     ) -> io::Result<()> {
         let offset = as_index(offset);
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
         match self.step() {
             Step::Crash => {
                 let write = Write::Bytes { offset, bytes };

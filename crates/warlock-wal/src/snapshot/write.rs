@@ -38,7 +38,7 @@ impl<D: Disk> SnapshotWriter<D> {
     ///
     /// # Panics
     /// If the chunk is longer than
-    /// [`SNAPSHOT_CHUNK_BYTES_MAX`](crate::limits::SNAPSHOT_CHUNK_BYTES_MAX).
+    /// [`SNAPSHOT_CHUNK_BYTES_MAX`].
     pub fn write_chunk(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
         assert!(
             chunk.len() <= SNAPSHOT_CHUNK_BYTES_MAX,

@@ -339,7 +339,7 @@ pub(crate) fn open(disk: &FaultyDisk) -> Result<(Wal<FaultyDisk>, Recovered), Wa
 /// Opens identity and log, like a node does.
 pub(crate) fn start(disk: &FaultyDisk) -> Option<(Wal<FaultyDisk>, Recovered)> {
     load_or_create(disk)?;
-    open(disk).inspect_err(|error| println!("{error}")).ok()
+    open(disk).ok()
 }
 
 pub(crate) fn load_or_create<D: Disk>(disk: &D) -> Option<Identity<D>> {

@@ -135,7 +135,7 @@ fn the_newest_are_kept_and_an_older_one_never_replaces_them() {
 fn two_in_flight_do_not_disturb_each_other() {
     let (_, file) = peer(9);
     let disk = FaultyDisk::new(1);
-    let snapshots = Snapshots::new(disk.clone());
+    let snapshots = Snapshots::new(disk);
     let mut own = snapshots.begin(&meta(9, 3)).unwrap();
     let mut received = snapshots.receive(slot(9), file.len() as u64).unwrap();
     received.write_at(&file[..50], 0).unwrap();
