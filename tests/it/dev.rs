@@ -1,5 +1,6 @@
 //! `warlockd dev`, as `scripts/dev` starts it.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -118,6 +119,8 @@ fn nodes_end_with_their_parent_however_it_ends() {
         let survivors = dev.survivors();
         if survivors.is_empty() { Ok(()) } else { Err(format!("{survivors:?}")) }
     });
+    // Nobody was left to remove it.
+    fs::remove_dir_all(&dev.ready.data).unwrap();
 }
 
 #[test]

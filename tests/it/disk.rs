@@ -139,12 +139,15 @@ fn a_node_that_lost_its_disk_is_not_taken_for_the_old_one() {
     cluster.node_mut(follower).start();
     // Its promises are gone with its disk, so it must not vote: with one more node down, the
     // last one and it are no quorum.
-    let log =
-        |cluster: &Cluster| cluster.nodes.iter().map(|node| node.log_text()).collect::<String>();
-    eventually("its peers refuse it", || {
-        let log = log(&cluster);
-        if log.contains("incarnation") { Ok(()) } else { Err("nobody says so".to_owned()) }
-    });
+    let refusal = format!("n{follower} has data directory ");
+    for node in &cluster.nodes {
+        eventually("it is refused, and knows why", || {
+            let log = node.log_text();
+            let told =
+                log.lines().any(|line| line.contains(&refusal) && line.contains("join anew"));
+            if told { Ok(()) } else { Err(format!("n{} does not say so", node.id)) }
+        });
+    }
     let others = cluster.others(follower);
     let mut client = cluster.node(others[0]).connect();
     assert_eq!(client.text(&["SET", "k", "v"]), "OK");

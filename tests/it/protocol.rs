@@ -80,7 +80,7 @@ fn info_and_role_agree_on_the_master() {
         let has = |line: &str| info.lines().any(|other| other == line);
         let (role, word) =
             if node == master { ("role:master", "master") } else { ("role:slave", "slave") };
-        assert!(has(role) && has("redis_version:7.2.4") && has(&format!("node:n{node}")), "{info}");
+        assert!(has(role) && has("redis_version:7.2.4") && has(&format!("node:{node}")), "{info}");
         assert!(text(&client.ok(&["ROLE"])).starts_with(&format!("[{word} ")));
         assert!(info.contains("warlock_version:"), "{info}");
     }

@@ -1,5 +1,6 @@
 //! Orderly stops and starts that cannot work.
 
+use serde_json::Value as Json;
 use warlock_tests::{Cluster, Traffic};
 
 /// Writes that show that a cluster works.
@@ -73,5 +74,23 @@ fn a_port_in_use_is_named_with_its_setting() {
         for expected in [setting, &address, "Address already in use"] {
             assert!(finished.log.contains(expected), "{expected} is not in {}", finished.log);
         }
+    }
+}
+
+#[test]
+fn logs_for_programs_are_one_object_in_a_line_to_the_end() {
+    let mut cluster = Cluster::builder().set("log.format", "\"json\"").start();
+    cluster.node(1).connect().ok(&["SET", "secret-key", "secret-value"]);
+    for node in &mut cluster.nodes {
+        let finished = node.terminate();
+        assert_eq!(finished.code, Some(0), "{}", finished.log);
+        for line in finished.log.lines() {
+            let object: Json = serde_json::from_str(line).unwrap();
+            assert_eq!(object["node"], node.id, "{line}");
+            for field in ["time", "level", "part", "message"] {
+                assert!(object[field].is_string(), "{field} is not in {line}");
+            }
+        }
+        assert!(!finished.log.contains("secret"), "logs hold nothing of clients");
     }
 }
