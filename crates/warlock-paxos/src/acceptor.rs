@@ -199,10 +199,12 @@ impl Acceptor {
         contents: Vec<(Slot, Batch)>,
         out: &mut Vec<Output>,
     ) {
+        let mut learned = false;
         for (slot, batch) in contents {
             let held = self.pvalues.get(&slot).is_some_and(|(_, held)| held.is_same(&batch));
             if slot >= self.decided && !held {
                 self.persist(now, Some(Record::Learn { slot, batch }), Vec::new(), out);
+                learned = true;
             }
         }
         if slot <= self.decided {
@@ -212,6 +214,10 @@ impl Acceptor {
         self.pvalues = self.pvalues.split_off(&slot);
         self.unknown.retain(|range| range.last >= slot);
         self.held = self.held.max(slot);
+        self.extend_held();
+        if learned {
+            self.tell_held(now, slot, out);
+        }
     }
 
     /// Handles the installation of a snapshot that covers every slot below `slot`.
@@ -289,11 +295,28 @@ impl Acceptor {
         let pvalue = PValue { ballot, slot, batch: batch.clone() };
         self.pvalues.insert(slot, (ballot, batch));
         self.forget_unknown(slot);
-        while self.pvalues.get(&self.held).is_some_and(|(accepted, _)| *accepted == ballot) {
-            self.held = self.held.next();
-        }
+        self.extend_held();
         out.push(Output::Tell(Tell::Accepted(pvalue.clone())));
         Record::Accept(pvalue)
+    }
+
+    fn extend_held(&mut self) {
+        while self.pvalues.get(&self.held).is_some_and(|(under, _)| *under == self.ballot) {
+            self.held = self.held.next();
+        }
+    }
+
+    /// Tells the master, once it is true, what this node holds by learning: it accepts nothing for
+    /// those slots any more, so that no other answer would say so.
+    fn tell_held(&mut self, now: Instant, decided: Slot, out: &mut Vec<Output>) {
+        let (ballot, held) = (self.ballot, self.held);
+        if ballot == Ballot::ZERO {
+            return;
+        }
+        let slot = Slot::new(decided.position() - 1);
+        let p2b = P2b { asked: ballot, promised: ballot, slot, held };
+        let then = vec![Output::Send { to: ballot.node, message: Message::P2b(p2b) }];
+        self.persist(now, None, then, out);
     }
 
     /// A slot that was accepted anew under a higher ballot is known again.

@@ -27,6 +27,16 @@ struct Fetching {
     attempts: u32,
 }
 
+/// A peer is known to be ahead.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    /// This node lacks this slot.
+    slot: Slot,
+    ask_at: Instant,
+    /// A peer was asked in vain: asking at once again would only make a storm.
+    in_vain: bool,
+}
+
 /// Catching up of one replica.
 #[derive(Clone, Debug)]
 pub(crate) struct CatchUp {
@@ -38,8 +48,7 @@ pub(crate) struct CatchUp {
     learning: Option<Learning>,
     fetching: Option<Fetching>,
     installing: bool,
-    /// Since when a peer is known to be ahead of the slot.
-    behind: Option<(Slot, Instant)>,
+    behind: Option<Behind>,
     turn: usize,
 }
 
@@ -96,12 +105,11 @@ impl CatchUp {
             self.behind = None;
             return;
         }
-        let since = match self.behind {
-            Some((slot, since)) if slot == applied => since,
-            _ => now,
-        };
-        self.behind = Some((applied, since));
-        if !missing && now.since(since) < self.retry {
+        let fresh = Behind { slot: applied, ask_at: now.after(self.retry), in_vain: false };
+        let behind = self.behind.filter(|behind| behind.slot == applied).unwrap_or(fresh);
+        self.behind = Some(behind);
+        let urgent = missing && !behind.in_vain;
+        if !urgent && now < behind.ask_at {
             return;
         }
         self.turn += 1;
@@ -121,16 +129,23 @@ impl CatchUp {
         applied: Slot,
         out: &mut Vec<Output>,
     ) {
-        self.note_decided(from, learned.decided);
+        self.decided.insert(from, learned.decided);
         if self.learning.is_none_or(|learning| learning.node != from) {
             return;
         }
         self.learning = None;
         if learned.snapshot.is_some_and(|slot| slot > applied) && learned.batches.is_empty() {
             self.fetch(now, from, None, 0, out);
-        } else if !learned.batches.is_empty() && learned.decided > applied {
+        } else if learned.batches.is_empty() {
+            self.note_in_vain(now, applied);
+        } else if learned.decided > applied {
             self.ask(now, from, applied, out);
         }
+    }
+
+    fn note_in_vain(&mut self, now: Instant, applied: Slot) {
+        let ask_at = now.after(self.retry);
+        self.behind = Some(Behind { slot: applied, ask_at, in_vain: true });
     }
 
     /// Takes a part of a snapshot, and asks for the next or has the whole installed.
@@ -155,6 +170,7 @@ impl CatchUp {
         let end = offset + bytes.len() as u64;
         if bytes.is_empty() || end > total || slot <= applied {
             self.fetching = None;
+            self.note_in_vain(now, applied);
             return;
         }
         out.push(Output::Notify(Notice::WriteSnapshot { slot, offset, total, bytes }));
@@ -188,7 +204,7 @@ impl CatchUp {
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let behind = match (&self.learning, &self.fetching) {
-            (None, None) => self.behind.map(|(_, since)| since.after(self.retry)),
+            (None, None) => self.behind.map(|behind| behind.ask_at),
             _ => None,
         };
         let learning = self.learning.map(|learning| learning.ask_again_at);

@@ -15,6 +15,8 @@ use crate::time::{Instant, LogTime};
 pub(crate) struct InFlight {
     pub(crate) bytes: usize,
     pub(crate) proposed: Instant,
+    /// A quorum accepted it under the ballot of this leader.
+    pub(crate) chosen: bool,
     /// Other nodes whose clients wait for it.
     pub(crate) waiting: Vec<NodeId>,
 }
@@ -94,14 +96,29 @@ impl Lead {
         stream.is_some_and(|&last| origin.sequence <= last)
     }
 
-    /// Whether a slot of its own may be proposed now: only less than a window beyond what is
-    /// decided.
-    pub(crate) fn may_propose(&self, decided: Slot) -> bool {
+    /// Every slot below that this ballot proposed was chosen under it, and is applied. What only
+    /// another ballot decided does not count: neither the window nor a word to others may rest on it.
+    pub(crate) fn decided(&self) -> Slot {
+        self.in_flight.first_key_value().map_or(self.next_slot, |(&slot, _)| slot)
+    }
+
+    /// Takes out what is chosen and applied up to the first slot that is not.
+    pub(crate) fn settle(&mut self, applied: Slot) -> BTreeMap<Slot, InFlight> {
+        let open = |(slot, flight): (&Slot, &InFlight)| !flight.chosen || *slot >= applied;
+        let first = self.in_flight.iter().find(|&(slot, flight)| open((slot, flight)));
+        let first = first.map_or(self.next_slot, |(&slot, _)| slot);
+        let later = self.in_flight.split_off(&first);
+        core::mem::replace(&mut self.in_flight, later)
+    }
+
+    /// Whether a slot of its own may be proposed now: only less than a window beyond what this
+    /// ballot decided.
+    pub(crate) fn may_propose(&self) -> bool {
         let wanted = !self.queue.is_empty() || self.tick_wanted;
         wanted
             && self.leaving.is_none()
             && self.next_slot >= self.barrier
-            && self.next_slot.distance_from(decided) < self.window()
+            && self.next_slot.distance_from(self.decided()) < self.window()
             && self.in_flight_bytes() < IN_FLIGHT_BYTES_MAX
     }
 
@@ -151,8 +168,9 @@ impl Lead {
         }
     }
 
-    pub(crate) fn note_round(&mut self, now: Instant, slot: Slot) {
-        if let Some(flight) = self.in_flight.get(&slot) {
+    pub(crate) fn note_chosen(&mut self, now: Instant, slot: Slot) {
+        if let Some(flight) = self.in_flight.get_mut(&slot) {
+            flight.chosen = true;
             self.rounds.add(now.since(flight.proposed).nanos());
         }
     }

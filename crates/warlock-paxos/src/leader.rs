@@ -126,7 +126,9 @@ impl Leader {
                 Tell::Promised(ballot) => self.handle_promised(now, ballot, out),
                 Tell::Adopted(adopted) => self.handle_adopted(now, wall, adopted, out),
                 Tell::Preempted { ballot, by } => self.handle_preempted(now, ballot, by, out),
-                Tell::Accomplished { ballot, slot } => self.handle_accomplished(now, ballot, slot),
+                Tell::Accomplished { ballot, slot } => {
+                    self.handle_accomplished(now, ballot, slot, out);
+                }
                 Tell::Held { node, ballot, held } => {
                     self.handle_held(now, node, ballot, held, out);
                 }
@@ -241,21 +243,27 @@ impl Leader {
         self.applied = slot;
         self.applied_log_time = self.applied_log_time.max(log_time);
         self.clock.raise_floor(log_time);
+        self.publish_lease(out);
+        self.settle(now, out);
+    }
+
+    /// Lets go of what this ballot decided and this node applied, and proposes what comes next.
+    fn settle(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let applied = self.applied;
         let Phase::Leading(lead) = &mut self.phase else {
             return;
         };
-        let later = lead.in_flight.split_off(&slot);
-        let done = core::mem::replace(&mut lead.in_flight, later);
+        let done = lead.settle(applied);
         let ballot = lead.ballot;
         let waiting: alloc::collections::BTreeSet<NodeId> =
             done.values().flat_map(|flight| flight.waiting.iter().copied()).collect();
         out.extend(done.into_keys().map(|slot| Output::RetireCommander(ballot, slot)));
-        self.publish_lease(out);
         // A proposal carries the watermark to everybody; without one, those whose clients wait must
         // hear it.
         if !self.try_propose(now, out) {
+            let decided = self.decided();
             for to in waiting {
-                let decision = Decision { ballot, decided: self.applied };
+                let decision = Decision { ballot, decided };
                 out.push(Output::Send { to, message: Message::Decision(decision) });
             }
         }
@@ -303,6 +311,7 @@ impl Leader {
         let barrier = Slot::new(recovered.position() + WINDOW_MAX);
         self.phase = Phase::Leading(Box::new(Lead::new(ballot, now, from, barrier)));
         out.push(Output::Notify(Notice::Log(Event::Leading { ballot, from, barrier })));
+        out.push(Output::Tell(Tell::Ahead { node: adopted.informant, decided: from }));
         out.push(Output::Tell(Tell::Watermark { ballot, decided: from }));
         self.propose_recovered(now, &adopted, barrier, out);
         self.send_heartbeats(now, out);
@@ -330,11 +339,18 @@ impl Leader {
     }
 
     /// Handles a commander's word that a quorum accepted the slot.
-    pub fn handle_accomplished(&mut self, now: Instant, ballot: Ballot, slot: Slot) {
+    pub fn handle_accomplished(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        slot: Slot,
+        out: &mut Vec<Output>,
+    ) {
         if let Phase::Leading(lead) = &mut self.phase
             && lead.ballot == ballot
         {
-            lead.note_round(now, slot);
+            lead.note_chosen(now, slot);
+            self.settle(now, out);
         }
     }
 
@@ -383,14 +399,17 @@ impl Leader {
         ask: &ReadIndex,
         out: &mut Vec<Output>,
     ) {
-        let index = match &self.phase {
+        let id = ask.id;
+        match &self.phase {
             Phase::Leading(lead) if self.serves_reads(lead) && lead.lease.is_held(now) => {
-                Some(Decision { ballot: lead.ballot, decided: self.applied })
+                let decision = Decision { ballot: lead.ballot, decided: self.decided() };
+                out.push(Output::Tell(Tell::Vouched { to: from, id, decision }));
             }
-            Phase::Following | Phase::Scouting { .. } | Phase::Leading(_) => None,
-        };
-        let answer = ReadIndexed { id: ask.id, index };
-        out.push(Output::Send { to: from, message: Message::ReadIndexed(answer) });
+            Phase::Following | Phase::Scouting { .. } | Phase::Leading(_) => {
+                let answer = ReadIndexed { id, index: None, applied: self.applied };
+                out.push(Output::Send { to: from, message: Message::ReadIndexed(answer) });
+            }
+        }
     }
 
     /// Handles a leaving master's wish that this node lead next (L5).
@@ -402,7 +421,9 @@ impl Leader {
         let to = self.membership.voters().clone();
         out.push(Output::Broadcast { to, message: Message::Release(release) });
         self.tell_mastership(now, out);
-        if matches!(self.phase, Phase::Following) && self.membership.is_voter(self.node) {
+        let superseded = self.surroundings.somebody_is_happy(now);
+        let may = matches!(self.phase, Phase::Following) && self.membership.is_voter(self.node);
+        if may && !superseded {
             self.scout(now, out);
         }
     }
@@ -421,6 +442,10 @@ impl Leader {
     pub fn handle_leave(&mut self, now: Instant, to: Option<NodeId>, out: &mut Vec<Output>) {
         self.held_back_until = now.after(self.timing.lease()).after(self.timing.lease());
         let Phase::Leading(lead) = &mut self.phase else {
+            if let Phase::Scouting { ballot, .. } = self.phase {
+                out.push(Output::RetireScout(ballot));
+                self.phase = Phase::Following;
+            }
             out.push(Output::Notify(Notice::HandedOver));
             return;
         };
@@ -475,6 +500,15 @@ impl Leader {
 
     fn serves_reads(&self, lead: &Lead) -> bool {
         lead.leaving.is_none() && self.applied >= lead.barrier
+    }
+
+    /// What this node may say to be decided: as a leader only what it applied and its own ballot
+    /// chose, because others take what they accepted under that ballot for the decided content.
+    fn decided(&self) -> Slot {
+        match &self.phase {
+            Phase::Leading(lead) => self.applied.min(lead.decided()),
+            Phase::Following | Phase::Scouting { .. } => self.applied,
+        }
     }
 
     fn standing(&self, now: Instant) -> Standing {
@@ -544,7 +578,7 @@ impl Leader {
             lease,
             standing,
             applied: self.applied,
-            decided: self.applied,
+            decided: self.decided(),
             held,
             log_time,
             digest: self.digest,
@@ -656,6 +690,9 @@ impl Leader {
         }
         self.tell_mastership(now, out);
         self.send_heartbeats(now, out);
+        if lead.leaving.is_some() && reason != Reason::HandedOver {
+            out.push(Output::Notify(Notice::HandedOver));
+        }
     }
 
     fn finish_leaving(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -669,7 +706,7 @@ impl Leader {
             return;
         }
         let ballot = lead.ballot;
-        let decision = Decision { ballot, decided: self.applied };
+        let decision = Decision { ballot, decided: self.decided() };
         let others = self.membership.others(self.node);
         let successor = to.or_else(|| self.fittest_successor(now));
         out.push(Output::Broadcast { to: others, message: Message::Decision(decision) });
@@ -725,14 +762,13 @@ impl Leader {
     fn try_propose(&mut self, now: Instant, out: &mut Vec<Output>) -> bool {
         let mut proposed = false;
         loop {
-            let decided = self.applied;
             let Phase::Leading(lead) = &mut self.phase else {
                 return proposed;
             };
-            if !lead.may_propose(decided) {
+            if !lead.may_propose() {
                 return proposed;
             }
-            let slot = lead.next_slot;
+            let (slot, decided) = (lead.next_slot, lead.decided());
             assert!(
                 slot.distance_from(decided) < WINDOW_MAX && slot >= lead.barrier,
                 "W1: {slot} is beyond the window of {decided}"
@@ -753,10 +789,11 @@ impl Leader {
         let waiting = batch.proposals().into_iter().map(|proposal| proposal.origin.node);
         let waiting = waiting.filter(|&node| node != self.node).collect();
         let bytes = batch.as_bytes().len();
-        lead.in_flight.insert(slot, InFlight { bytes, proposed: now, waiting });
+        lead.in_flight.insert(slot, InFlight { bytes, proposed: now, chosen: false, waiting });
         let pvalue = PValue { ballot: lead.ballot, slot, batch };
         let (membership, retry) = (self.membership.clone(), self.timing.lease());
-        out.push(Output::SpawnCommander(Commander::new(pvalue, self.applied, membership, retry)));
+        let decided = self.decided();
+        out.push(Output::SpawnCommander(Commander::new(pvalue, decided, membership, retry)));
     }
 
     fn stamp(&mut self, now: Instant) -> Stamp {

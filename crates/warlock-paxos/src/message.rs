@@ -230,6 +230,9 @@ pub struct ReadIndexed {
     pub id: u64,
     /// The ballot and watermark of a master under its lease; `None` from a node that has none.
     pub index: Option<Decision>,
+    /// The answering node has applied every slot below this one, and with it every write that was
+    /// acknowledged before.
+    pub applied: Slot,
 }
 
 /// Tells that a master gave its lease up.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::batch::Batch;
 use crate::commander::Commander;
 use crate::ids::{Ballot, NodeId, Slot};
-use crate::message::{Heartbeat, Message};
+use crate::message::{Decision, Heartbeat, Message};
 use crate::record::{PValue, Record};
 use crate::scout::Scout;
 use crate::time::{Instant, LogTime};
@@ -78,6 +78,24 @@ pub enum Tell {
     },
     /// Tells the replica that a quorum accepted this pvalue.
     Chosen(PValue),
+    /// Tells the replica that this node is master under its lease, so that what the replica has
+    /// applied answers a follower's question for a read index. Only the replica knows how far clients
+    /// were answered.
+    Vouched {
+        /// Who asks.
+        to: NodeId,
+        /// The question.
+        id: u64,
+        /// The master's ballot and watermark.
+        decision: Decision,
+    },
+    /// Tells the replica that a node has decided everything below a slot.
+    Ahead {
+        /// The node.
+        node: NodeId,
+        /// What it has decided.
+        decided: Slot,
+    },
     /// Tells the replica who leads, and from which slot on it leads alone; `None` while nobody
     /// does.
     Mastership(Option<(Ballot, Slot)>),

@@ -113,6 +113,11 @@ impl Replica {
                 Tell::Watermark { ballot, decided } => {
                     self.handle_watermark(now, ballot, decided, out);
                 }
+                Tell::Vouched { to, id, decision } => self.handle_vouched(to, id, decision, out),
+                Tell::Ahead { node, decided } => {
+                    self.catch_up.note_decided(node, decided);
+                    self.consider_catching_up(now, out);
+                }
                 Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
                 Tell::Mastership(mastership) => self.handle_mastership(now, mastership, out),
                 Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),
@@ -275,6 +280,12 @@ impl Replica {
         self.catch_up.handle_learned(now, from, &learned, self.applied, out);
     }
 
+    /// Handles the word of this node's leader that it holds the lease: answers a follower's read.
+    pub fn handle_vouched(&self, to: NodeId, id: u64, decision: Decision, out: &mut Vec<Output>) {
+        let answer = ReadIndexed { id, index: Some(decision), applied: self.applied };
+        out.push(Output::Send { to, message: Message::ReadIndexed(answer) });
+    }
+
     /// Handles the master's answer to a question for a read index.
     pub fn handle_read_indexed(
         &mut self,
@@ -285,7 +296,8 @@ impl Replica {
         let Some(Decision { ballot, decided }) = answer.index else {
             return;
         };
-        self.reads.confirm(answer.id, decided);
+        self.reads.confirm(answer.id, answer.applied);
+        self.catch_up.note_decided(ballot.node, answer.applied);
         self.handle_watermark(now, ballot, decided, out);
         self.reads.release(self.applied, out);
     }

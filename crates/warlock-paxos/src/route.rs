@@ -71,9 +71,12 @@ pub fn route_message(from: NodeId, message: Message, mut deliver: impl FnMut(Rol
 pub const fn addressee(tell: &Tell) -> RoleName {
     match tell {
         Tell::Decided { .. } | Tell::Installed(_) => RoleName::Acceptor,
-        Tell::Accepted(_) | Tell::Watermark { .. } | Tell::Chosen(_) | Tell::Mastership(_) => {
-            RoleName::Replica
-        }
+        Tell::Accepted(_)
+        | Tell::Watermark { .. }
+        | Tell::Chosen(_)
+        | Tell::Vouched { .. }
+        | Tell::Ahead { .. }
+        | Tell::Mastership(_) => RoleName::Replica,
         Tell::Applied { .. }
         | Tell::Promised(_)
         | Tell::Adopted(_)

