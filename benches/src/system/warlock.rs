@@ -267,7 +267,12 @@ impl Launch {
         });
         Ok(Self {
             program: fs::read_link(process.join("exe"))?,
-            arguments: words("cmdline")?.split_off(1),
+            // A restarted node belongs to this process, which has no pipe to its standard input.
+            arguments: words("cmdline")?
+                .split_off(1)
+                .into_iter()
+                .filter(|argument| argument != "--exit-with-stdin")
+                .collect(),
             directory: fs::read_link(process.join("cwd"))?,
             environment: environment.collect(),
         })

@@ -13,6 +13,7 @@ use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{Layers, Problems, Settings, keys};
 
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

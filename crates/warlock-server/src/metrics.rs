@@ -49,7 +49,9 @@ pub(crate) struct Metrics {
     pub(crate) reads_confirmed: Counter,
     /// Snapshots taken or received.
     pub(crate) snapshots: Counter,
-    /// Duration of the WAL's syncs in seconds; its count is the number of syncs.
+    /// Syncs of the WAL.
+    pub(crate) wal_syncs: Counter,
+    /// Duration of the WAL's syncs in seconds.
     pub(crate) wal_fsync: Histogram,
     /// Bytes appended to the WAL.
     pub(crate) wal_written_bytes: Counter,
@@ -100,6 +102,7 @@ impl Metrics {
         let reads_confirmed = counter("reads_confirmed", "Reads that the master confirmed");
         let snapshots = counter("snapshots", "Snapshots taken or received");
         let wal_written_bytes = counter("wal_written_bytes", "Bytes appended to the WAL");
+        let wal_syncs = counter("wal_syncs", "Syncs of the WAL");
         let wal_bytes = Gauge::default();
         registry.register("wal_bytes", "Bytes that the WAL's files hold", wal_bytes.clone());
         // From 16 us, a fast disk, to 8 s, one that stalls.
@@ -116,6 +119,7 @@ impl Metrics {
             proposals_unknown,
             reads_confirmed,
             snapshots,
+            wal_syncs,
             wal_fsync,
             wal_written_bytes,
             wal_bytes,
@@ -133,6 +137,7 @@ impl Metrics {
 
     /// Notes how long one sync of the WAL took.
     pub(crate) fn synced(&self, duration: Duration) {
+        self.wal_syncs.inc();
         self.wal_fsync.observe(duration.as_secs_f64());
     }
 
