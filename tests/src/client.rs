@@ -247,3 +247,21 @@ pub fn text(value: &Value) -> String {
         Value::Verbatim { text, .. } => String::from_utf8_lossy(text).into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use warlock_resp::Value;
+
+    use super::{Fate, Lost};
+
+    #[test]
+    fn the_prefix_of_a_reply_tells_its_class() {
+        let error = |text: &str| Fate::of(Ok(Value::Error(text.to_owned())));
+        assert!(matches!(error("UNKNOWN it may or may not"), Fate::Unknown(_)));
+        assert!(matches!(error("CLUSTERDOWN no master"), Fate::NotExecuted(_)));
+        assert!(matches!(error("ERR no such key"), Fate::NotExecuted(_)));
+        assert!(matches!(error("UNKNOWNISH word"), Fate::NotExecuted(_)));
+        assert!(matches!(Fate::of(Ok(Value::Null)), Fate::Done(Value::Null)));
+        assert!(matches!(Fate::of(Err(Lost("reset".to_owned()))), Fate::Unknown(_)));
+    }
+}

@@ -336,3 +336,81 @@ impl Register {
         self.floor.fetch_max(seen, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(class: Class) -> Ledger {
+        let mut ledger = Ledger::default();
+        let reply = String::new();
+        ledger.add(Entry { key: "k".to_owned(), value: "v".to_owned(), class, reply });
+        ledger
+    }
+
+    fn found(text: &str) -> [Value; 1] {
+        [Value::Bulk(text.into())]
+    }
+
+    #[test]
+    fn right_answers_are_accepted() {
+        ledger(Class::Acknowledged).judge(1, &found("v"));
+        ledger(Class::NotExecuted).judge(1, &[Value::Null]);
+        ledger(Class::Unknown).judge(1, &[Value::Null]);
+        ledger(Class::Unknown).judge(1, &found("v"));
+    }
+
+    #[test]
+    #[should_panic(expected = "n1 answers Null for k, which was Acknowledged")]
+    fn a_lost_write_is_noticed() {
+        ledger(Class::Acknowledged).judge(1, &[Value::Null]);
+    }
+
+    #[test]
+    #[should_panic(expected = "for k, which was NotExecuted")]
+    fn a_refused_write_that_took_effect_is_noticed() {
+        ledger(Class::NotExecuted).judge(1, &found("v"));
+    }
+
+    #[test]
+    #[should_panic(expected = "for k, which was Unknown")]
+    fn a_value_that_nobody_wrote_is_noticed() {
+        ledger(Class::Unknown).judge(1, &found("w"));
+    }
+
+    #[test]
+    fn increments_count_by_class() {
+        let mut ledger = Ledger::default();
+        for class in [Class::Acknowledged, Class::Unknown, Class::NotExecuted, Class::Acknowledged]
+        {
+            let (key, value, reply) = ("n".to_owned(), String::new(), String::new());
+            ledger.add(Entry { key, value, class, reply });
+        }
+        assert_eq!(ledger.counters["n"], (2, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "stale read of r: 1, but 2 was there before")]
+    fn a_stale_read_is_noticed() {
+        let register = Register::new("r");
+        register.ceiling.store(2, Ordering::SeqCst);
+        register.judge(0, &Fate::Done(Value::Integer(2)));
+        register.judge(register.expect(), &Fate::Done(Value::Integer(1)));
+    }
+
+    #[test]
+    #[should_panic(expected = "r is 3, but only 2 were sent")]
+    fn a_number_that_nobody_wrote_is_noticed() {
+        let register = Register::new("r");
+        register.ceiling.store(2, Ordering::SeqCst);
+        register.judge(0, &Fate::Done(Value::Integer(3)));
+    }
+
+    #[test]
+    fn reads_without_an_answer_say_nothing() {
+        let register = Register::new("r");
+        register.judge(5, &Fate::Unknown("lost".to_owned()));
+        register.judge(5, &Fate::NotExecuted("CLUSTERDOWN".to_owned()));
+        assert_eq!(register.expect(), 0);
+    }
+}

@@ -41,3 +41,26 @@ pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{eventually, within};
+
+    #[test]
+    fn a_condition_is_looked_at_until_it_holds() {
+        let mut looks = 0;
+        let value = eventually("three looks", || {
+            looks += 1;
+            if looks == 3 { Ok(looks) } else { Err(looks.to_string()) }
+        });
+        assert_eq!(value, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "the moon; seen last: clouds")]
+    fn a_condition_that_never_holds_says_what_was_seen() {
+        within(Duration::ZERO, "the moon", || Err::<(), _>("clouds".to_owned()));
+    }
+}
