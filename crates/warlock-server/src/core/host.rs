@@ -273,6 +273,12 @@ impl Host {
         self.snapshots.recovered_bytes = log_bytes;
     }
 
+    /// Whether another node leads, or there is none that could.
+    pub(super) fn is_succeeded(&self) -> bool {
+        let master = self.overview.master();
+        self.overview.members() == 1 || master.is_some_and(|ballot| ballot.node != self.node)
+    }
+
     /// Whether so many commands wait for the log that no more should be given to it.
     pub(super) const fn is_crowded(&self) -> bool {
         self.machine.pending_bytes() > PENDING_BYTES_MAX

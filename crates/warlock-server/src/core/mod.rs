@@ -219,6 +219,7 @@ impl Running {
             router.leader.push(LeaderItem::Leave(None));
             let _ = tokio::time::timeout(STOP_PATIENCE, hand_overs.recv()).await;
             let _ = tokio::time::timeout(STOP_PATIENCE, router.transport.flush()).await;
+            let _ = tokio::time::timeout(STOP_PATIENCE, succession(&router)).await;
         }
         shared.lease.publish(None);
         // Role tasks still run meanwhile, so that commands already taken get their replies.
@@ -229,6 +230,14 @@ impl Running {
         router.close();
         drop(http);
         tracing::info!("stopped");
+    }
+}
+
+/// Returns when another node leads. Until then this node's vote may be needed: of three nodes the
+/// third may just have been started, and be silent (L2).
+async fn succession(router: &Router) {
+    while !router.host.borrow().is_succeeded() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
