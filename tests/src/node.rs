@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -15,6 +16,7 @@ use warlock_resp::Value;
 
 use crate::client::{Client, text};
 use crate::http::{self, Page};
+use crate::machine::run_ok;
 use crate::network::Network;
 use crate::process::{Finished, Process, read, tail};
 use crate::programs::warlockd;
@@ -153,6 +155,29 @@ impl Node {
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
         self.paused = false;
+    }
+
+    /// Lets threads whose name starts with `favoured` run before all others of the process, on one
+    /// processor. So what they do does not depend on what the others find out at the same time.
+    pub fn favour_threads(&self, favoured: &str) {
+        self.schedule("0", |name| if name.starts_with(favoured) { "--other" } else { "--idle" });
+    }
+
+    /// Ends [`Node::favour_threads`].
+    pub fn treat_threads_alike(&self) {
+        let last = thread::available_parallelism().map_or(1, usize::from) - 1;
+        self.schedule(&format!("0-{last}"), |_| "--other");
+    }
+
+    /// Gives each thread the processors and the policy that its name deserves.
+    fn schedule(&self, processors: &str, policy: impl Fn(&str) -> &'static str) {
+        let tasks = format!("/proc/{}/task", self.process_id());
+        for task in fs::read_dir(&tasks).expect("a process has threads").flatten() {
+            let name = read(&task.path().join("comm"));
+            let id = task.file_name().into_string().expect("thread ids are numbers");
+            run_ok("taskset", &["--cpu-list", "--pid", processors, &id]);
+            run_ok("chrt", &[policy(&name), "--pid", "0", &id]);
+        }
     }
 
     /// Whether the process exists and is not paused.
