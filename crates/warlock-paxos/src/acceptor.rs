@@ -252,6 +252,16 @@ impl Acceptor {
         self.pvalues.get(&slot).map(|(ballot, batch)| (*ballot, batch))
     }
 
+    /// Every slot below is known to be decided, and durable here or about to be.
+    #[must_use]
+    pub const fn decided(&self) -> Slot {
+        self.decided
+    }
+
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = (Slot, Ballot)> + '_ {
+        self.pvalues.iter().map(|(&slot, &(ballot, _))| (slot, ballot))
+    }
+
     /// Slots for which this acceptor abstains (P6).
     #[must_use]
     pub fn unknown(&self) -> &[SlotRange] {

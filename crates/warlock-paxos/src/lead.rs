@@ -32,7 +32,7 @@ pub(crate) struct Lead {
     pub(crate) lease: MasterLease,
     pub(crate) lease_reported: bool,
     pub(crate) in_flight: BTreeMap<Slot, InFlight>,
-    pub(crate) held: BTreeMap<NodeId, Slot>,
+    held: BTreeMap<NodeId, Slot>,
     pub(crate) last_stamp: LogTime,
     pub(crate) tick_wanted: bool,
     pub(crate) leaving: Option<Leaving>,
@@ -154,10 +154,21 @@ impl Lead {
     }
 
     pub(crate) fn note_held(&mut self, node: NodeId, held: Slot) -> bool {
-        let known = self.held.entry(node).or_insert(held);
-        let news = *known < held;
-        *known = (*known).max(held);
-        news
+        let known = self.held.insert(node, held);
+        let highest = known.map_or(held, |known| known.max(held));
+        self.held.insert(node, highest);
+        known.is_none_or(|known| known < held)
+    }
+
+    pub(crate) fn held_by(&self, node: NodeId) -> Option<Slot> {
+        self.held.get(&node).copied()
+    }
+
+    /// What is durable where, as far as it is decided: of the rest another ballot may still decide
+    /// something else.
+    pub(crate) fn held(&self) -> Vec<(NodeId, Slot)> {
+        let decided = self.decided();
+        self.held.iter().map(|(&node, &held)| (node, held.min(decided))).collect()
     }
 
     /// The node's own acceptor has synced the slot: how long its disk takes.

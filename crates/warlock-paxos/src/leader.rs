@@ -254,9 +254,16 @@ impl Leader {
             return;
         };
         let done = lead.settle(applied);
+        if !done.is_empty() {
+            out.push(Output::Notify(Notice::Held(lead.held())));
+        }
         let ballot = lead.ballot;
-        let waiting: alloc::collections::BTreeSet<NodeId> =
+        let mut waiting: alloc::collections::BTreeSet<NodeId> =
             done.values().flat_map(|flight| flight.waiting.iter().copied()).collect();
+        // Nodes with proposals to an earlier master wait for the barrier.
+        if done.keys().next_back().is_some_and(|last| last.next() == lead.barrier) {
+            waiting.extend(self.membership.others(self.node).iter());
+        }
         out.extend(done.into_keys().map(|slot| Output::RetireCommander(ballot, slot)));
         // A proposal carries the watermark to everybody; without one, those whose clients wait must
         // hear it.
@@ -373,12 +380,11 @@ impl Leader {
             lead.note_own_sync(now, held);
         }
         if lead.note_held(node, held) {
-            let held = lead.held.iter().map(|(&node, &slot)| (node, slot)).collect();
-            out.push(Output::Notify(Notice::Held(held)));
+            out.push(Output::Notify(Notice::Held(lead.held())));
         }
     }
 
-    /// Handles an accept that came after its commander had gone: only says what the node holds.
+    /// Handles an answer that came after its commander had gone.
     pub fn handle_late_p2b(
         &mut self,
         now: Instant,
@@ -386,7 +392,10 @@ impl Leader {
         p2b: &P2b,
         out: &mut Vec<Output>,
     ) {
-        if p2b.promised == p2b.asked {
+        if p2b.promised > p2b.asked {
+            // A quorum did without this acceptor, but it will refuse whatever comes next as well.
+            self.handle_preempted(now, p2b.asked, p2b.promised, out);
+        } else if p2b.promised == p2b.asked {
             self.handle_held(now, from, p2b.asked, p2b.held, out);
         }
     }
@@ -475,6 +484,26 @@ impl Leader {
             Phase::Leading(lead) => Some(lead.ballot),
             Phase::Following | Phase::Scouting { .. } => None,
         }
+    }
+
+    /// The ballot that this node tries to get promised.
+    #[must_use]
+    pub fn scouts_with(&self) -> Option<Ballot> {
+        match &self.phase {
+            Phase::Scouting { ballot, .. } => Some(*ballot),
+            Phase::Following | Phase::Leading(_) => None,
+        }
+    }
+
+    pub(crate) fn lead(&self) -> Option<&Lead> {
+        match &self.phase {
+            Phase::Leading(lead) => Some(lead),
+            Phase::Following | Phase::Scouting { .. } => None,
+        }
+    }
+
+    pub(crate) const fn applied(&self) -> Slot {
+        self.applied
     }
 
     /// Until when local reads are linearizable; `None` if they are not (L3).
@@ -566,7 +595,7 @@ impl Leader {
             if lease {
                 lead.lease.begin_round(self.round, now);
             }
-            held = lead.held.iter().map(|(&node, &slot)| (node, slot)).collect();
+            held = lead.held();
         }
         let log_time = self.clock.now(now);
         if let Some(time) = log_time {
@@ -724,7 +753,7 @@ impl Leader {
         self.surroundings
             .connected(now)
             .filter(|&node| self.membership.is_voter(node))
-            .max_by_key(|node| lead.held.get(node).copied())
+            .max_by_key(|&node| lead.held_by(node))
     }
 
     fn want_tick(&mut self, now: Instant) {

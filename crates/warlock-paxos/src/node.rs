@@ -123,6 +123,14 @@ impl Node {
         self.carry_out(Instant::from_nanos(0), RoleName::Replica, out);
     }
 
+    pub(crate) fn scouting(&self) -> impl Iterator<Item = Ballot> + '_ {
+        self.scouts.keys().copied()
+    }
+
+    pub(crate) fn commanding(&self) -> impl Iterator<Item = (Ballot, Slot)> + '_ {
+        self.commanders.keys().copied()
+    }
+
     /// How many inputs could be delivered next.
     #[must_use]
     pub fn deliverable(&self) -> usize {

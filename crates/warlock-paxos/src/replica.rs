@@ -385,6 +385,10 @@ impl Replica {
         self.consider_catching_up(now, out);
     }
 
+    pub(crate) fn submissions_are_in_order(&self) -> bool {
+        self.submissions.are_in_order()
+    }
+
     /// The first slot that is not applied.
     #[must_use]
     pub const fn applied(&self) -> Slot {

@@ -170,6 +170,16 @@ impl Submissions {
         }
     }
 
+    /// Those proposed come first, each with a higher sequence than the one before.
+    pub(crate) fn are_in_order(&self) -> bool {
+        let sequences: Vec<u64> = self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.sent.map_or(u64::MAX, |sent| sent.sequence))
+            .collect();
+        sequences.windows(2).all(|pair| pair[0] < pair[1] || pair == [u64::MAX; 2])
+    }
+
     fn forget_proposed_before(&mut self, ballot: Ballot) {
         for waiting in &mut self.waiting {
             if waiting.sent.is_some_and(|sent| sent.ballot < ballot) {

@@ -40,8 +40,9 @@ impl Checker {
         assert!(index == self.log.len(), "P5: {node} applies {slot} before an earlier slot");
         for proposal in batch.proposals() {
             let id = id_of(&proposal.commands);
-            let twice = self.executed.insert(id, slot);
-            assert!(twice.is_none(), "once: command {id} in {} and {slot}", twice.unwrap());
+            if let Some(before) = self.executed.insert(id, slot) {
+                panic!("once: command {id} in {before} and {slot}");
+            }
             assert!(!self.never.contains(&id), "fate: command {id} in {slot} despite its fate");
         }
         self.log.push(batch.clone());

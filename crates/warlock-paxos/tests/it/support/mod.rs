@@ -1,12 +1,11 @@
 //! What the tests of whole clusters share: disks that lose what is not synced, clocks that err,
 //! a network that misbehaves, and checks after each event.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 pub(crate) mod checker;
 pub(crate) mod cluster;
 pub(crate) mod disk;
 pub(crate) mod random;
+pub(crate) mod scene;
 
 use warlock_paxos::{LogTime, NodeId};
 

@@ -61,14 +61,6 @@ impl Disk {
         self.waiting.is_empty()
     }
 
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Record> {
-        self.waiting.iter().filter_map(|(record, _)| record.as_ref())
-    }
-
-    pub(crate) fn records(&self) -> &[Record] {
-        &self.records
-    }
-
     /// Makes the oldest write durable; hands back what waited for it.
     pub(crate) fn complete_one(&mut self) -> Option<Vec<Output>> {
         let (record, then) = self.waiting.pop_front()?;
@@ -160,7 +152,7 @@ impl Disk {
             LeaderState { ballot: self.ballot_floor, applied: self.image.slot, log_time, seed };
         let replica = ReplicaState {
             incarnation: Incarnation::new(1000 + u128::from(node.number())),
-            first_sequence: (self.starts << 32) + 1,
+            first_sequence: self.starts * 100_000 + 1,
             snapshot: self.image.slot,
             log_time,
             decided,

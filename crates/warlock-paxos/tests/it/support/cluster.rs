@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Acceptor, Ballot, Batch, Fate, Instant, Leader, Learned, LogTime, Membership, Message, Node,
-    NodeEffect, NodeId, NodeState, Notice, Replica, Slot, SnapshotChunk, Span, Timing, View,
-    decode, encode,
+    Acceptor, Ballot, Batch, Instant, Leader, Learned, LogTime, Membership, Message, Node,
+    NodeEffect, NodeId, NodeState, Notice, P1b, P2b, Replica, Slot, SnapshotChunk, Span, Timing,
+    View, decode, encode, invariants,
 };
 
 use super::checker::{Checker, id_of};
@@ -231,6 +231,7 @@ impl Cluster {
     fn step(&mut self) {
         let time = self.time;
         self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "liveness: endless work");
         let busy: Vec<usize> = (0..self.hosts.len())
             .filter(|&index| {
                 let host = &self.hosts[index];
@@ -522,14 +523,11 @@ impl Cluster {
 
     fn send(&mut self, index: usize, to: NodeId, message: Message) {
         let host = &mut self.hosts[index];
-        match &message {
-            Message::P1b(p1b) if p1b.promised == p1b.asked => {
-                host.told = host.told.max(p1b.promised);
-            }
-            Message::P2b(p2b) if p2b.promised == p2b.asked => {
-                host.told = host.told.max(p2b.promised);
-            }
-            _ => {}
+        if let Message::P1b(P1b { asked, promised, .. }) | Message::P2b(P2b { asked, promised, .. }) =
+            &message
+            && asked == promised
+        {
+            host.told = host.told.max(*promised);
         }
         let from = host.id;
         if !self.calm && self.random.chance(self.weather.loss) {
@@ -590,7 +588,7 @@ impl Cluster {
             assert!(front == Some(ticket), "order: {} answers {ticket}, not {front:?}", host.id);
             self.checker.acknowledge(slot);
         }
-        if slot.position() % 4 == 0 {
+        if slot.position().is_multiple_of(4) {
             let digest = host.machine.iter().fold(7_u64, |digest, batch| {
                 batch.as_bytes().iter().fold(digest, |digest, &byte| {
                     digest.wrapping_mul(31).wrapping_add(u64::from(byte))
@@ -640,6 +638,9 @@ impl Cluster {
         let host = &self.hosts[index];
         if let Some(node) = &host.node {
             self.checker.ballot(host.id, node.acceptor.ballot());
+            if let Err(violation) = invariants::check(node) {
+                panic!("{}: {violation}", host.id);
+            }
         }
         let serving: Vec<&Host> = self.hosts.iter().filter(|host| host.serves(self.time)).collect();
         let names: Vec<String> = serving.iter().map(|host| host.id.to_string()).collect();
@@ -705,9 +706,4 @@ impl Host {
 
 fn next_slot(machine: &[Batch]) -> Slot {
     Slot::new(machine.len() as u64 + 1)
-}
-
-/// Only for messages: what a fate means to the checker.
-pub(crate) const fn is_final(fate: Fate) -> bool {
-    matches!(fate, Fate::NotExecuted)
 }

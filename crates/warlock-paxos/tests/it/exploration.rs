@@ -1,13 +1,11 @@
 //! Random exploration: thousands of short lives of small clusters, each drawn from one seed.
 //!
-//! `WARLOCK_SEEDS=100000 cargo test -p warlock-paxos --test exploration` looks further, and
+//! `WARLOCK_SEEDS=100000 cargo test -p warlock-paxos --test it exploration` looks further, and
 //! `WARLOCK_SEED=17` repeats one run.
-
-mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use support::cluster::Cluster;
+use crate::support::cluster::Cluster;
 
 const SEEDS: u64 = 300;
 /// How long faults happen in one run, in nanoseconds of its own time.
