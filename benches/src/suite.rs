@@ -78,8 +78,6 @@ impl Case {
 pub struct Settings {
     /// The `warlockd` to measure.
     pub warlockd: PathBuf,
-    /// One with the system's allocator; built when `None`.
-    pub warlockd_system_allocator: Option<PathBuf>,
     /// Where all systems keep their data.
     pub data_root: PathBuf,
     /// Pairs and lengths of the contests.
@@ -101,7 +99,6 @@ impl Settings {
     pub fn full(warlockd: PathBuf, data_root: PathBuf) -> Self {
         Self {
             warlockd,
-            warlockd_system_allocator: None,
             data_root,
             plan: Plan {
                 pairs: 5,
@@ -242,10 +239,7 @@ impl Suite {
 
     fn count_allocations(&mut self) -> Result<()> {
         self.stop_shared();
-        let program = match &self.settings.warlockd_system_allocator {
-            Some(program) => program.clone(),
-            None => allocations::build_program()?,
-        };
+        let program = self.settings.warlockd.clone();
         let operations = self.settings.allocating_operations;
         let root = &self.settings.data_root;
         self.bars.extend(allocations::measure(root, &program, operations)?);

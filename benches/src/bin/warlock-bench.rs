@@ -35,9 +35,6 @@ struct Arguments {
     /// The server to measure [default: the one built next to this program].
     #[arg(long)]
     warlockd: Option<PathBuf>,
-    /// The server to count allocations of, with the system's allocator [default: built].
-    #[arg(long)]
-    warlockd_system_allocator: Option<PathBuf>,
     /// Directory for all data, on the disk to measure [default: next to this program].
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -71,7 +68,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(pairs) = arguments.pairs {
         settings.plan.pairs = pairs.max(1);
     }
-    settings.warlockd_system_allocator = arguments.warlockd_system_allocator;
     let cases = match arguments.cases.as_slice() {
         [] => Case::value_variants(),
         cases => cases,

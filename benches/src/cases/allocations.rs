@@ -5,8 +5,7 @@
 //! the same in each and cancels out. The allocator must be the system's for valgrind to see it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::report::{Bar, Floor, Spread, Unit};
@@ -25,7 +24,7 @@ pub fn measure(root: &Path, program: &Path, operations: u64) -> Result<Vec<Bar>>
     };
     let per_set = Spread::single(per_operation(&many, operations * 2));
     let per_get = Spread::single(per_operation(&reads, operations * 4));
-    let remark = "system allocator, under valgrind, 50 connections";
+    let remark = "under valgrind, 50 connections";
     Ok(vec![
         Bar::measured(
             CASE,
@@ -46,28 +45,6 @@ pub fn measure(root: &Path, program: &Path, operations: u64) -> Result<Vec<Bar>>
         .on(&few.systems)
         .remark(remark),
     ])
-}
-
-/// Builds `warlockd` with the system's allocator, next to the ordinary build.
-pub fn build_program() -> Result<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository.join("target"), PathBuf::from)
-        .join("system-allocator");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "warlock-server"])
-        .args(["--features", "system-allocator", "--target-dir"])
-        .arg(&target)
-        .current_dir(&repository)
-        .output()
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        let reason = reason.lines().next().unwrap_or_default();
-        return Err(Error::new(format!("cannot build with the system's allocator: {reason}")));
-    }
-    Ok(target.join("release").join("warlockd"))
 }
 
 /// What one cluster's master allocated.

@@ -13,10 +13,6 @@ use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{Layers, Problems, Settings, keys};
 
-#[cfg(not(feature = "system-allocator"))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The node failed while it started or ran.
 const FAILED: u8 = 1;
 

@@ -50,7 +50,6 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "bytes",
             "clap",
             "crc32c",
-            "mimalloc",
             "mio",
             "parking_lot",
             "prometheus-client",

@@ -117,7 +117,7 @@ fn memory(turn: &Turn, page: &mut Page) {
     page.line("used_memory_dataset", dataset);
     page.size("maxmemory", 0);
     page.line("maxmemory_policy", "noeviction");
-    page.line("mem_allocator", "mimalloc");
+    page.line("mem_allocator", "libc");
 }
 
 fn persistence(turn: &Turn, page: &mut Page) {
