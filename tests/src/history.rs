@@ -245,7 +245,8 @@ impl Ledger {
             let Entry { key, class, reply, .. } = entry;
             assert!(
                 right,
-                "n{node} answers {found:?} for {key}, which was {class:?}: {reply:?}; {:?}",
+                "n{node} answers {} for {key}, which was {class:?}: {reply:?}; {:?}",
+                text(found),
                 self.counts()
             );
         }
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "n1 answers Null for k, which was Acknowledged")]
+    #[should_panic(expected = "n1 answers nil for k, which was Acknowledged")]
     fn a_lost_write_is_noticed() {
         ledger(Class::Acknowledged).judge(1, &[Value::Null]);
     }
