@@ -13,6 +13,9 @@ use crate::output::{Output, Tell};
 use crate::record::PValue;
 use crate::time::{Instant, Span};
 
+/// How many times longer than at first a commander waits at most before it asks again.
+const RETRY_GROWTH_MAX: u64 = 4;
+
 /// Phase 2 of one slot.
 #[derive(Clone, Debug)]
 pub struct Commander {
@@ -22,6 +25,7 @@ pub struct Commander {
     decided: Slot,
     membership: Membership,
     retry: Span,
+    retry_max: Span,
     retry_at: Option<Instant>,
     accepts: Tally,
     done: bool,
@@ -41,6 +45,7 @@ impl Commander {
             decided,
             membership,
             retry,
+            retry_max: retry.per_mille(1000 * RETRY_GROWTH_MAX),
             retry_at: None,
             accepts: Tally::default(),
             done: false,
@@ -77,9 +82,10 @@ impl Commander {
         if self.done || self.retry_at.is_none_or(|at| now < at) {
             return;
         }
-        // Each time waits longer, so that a slow disk is not given more work than it can do.
-        self.retry = self.retry.plus(self.retry);
+        // Each time waits longer, so that a slow disk is not given more work than it can do; but not
+        // for long, as clients wait for what was lost.
         self.retry_at = Some(now.after(self.retry));
+        self.retry = self.retry.plus(self.retry).min(self.retry_max);
         for to in self.accepts.missing(&self.membership) {
             out.push(Output::Send { to, message: self.question() });
         }

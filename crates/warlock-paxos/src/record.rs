@@ -29,7 +29,8 @@ pub enum Record {
     /// The acceptor accepted a pvalue; implies the promise of its ballot.
     Accept(PValue),
     /// The replica learned the decided content of a slot that its acceptor does not hold under the
-    /// deciding ballot. Says nothing about promises.
+    /// deciding ballot. Says nothing about promises, nor what was accepted: a slot whose accepted
+    /// pvalue cannot be read stays unknown (P6) until it is below a watermark on record.
     Learn {
         /// The decided slot.
         slot: Slot,

@@ -1,7 +1,7 @@
 //! Random exploration: thousands of short lives of small clusters, each drawn from one seed.
 //!
 //! `WARLOCK_SEEDS=100000 cargo test -p warlock-paxos --test it exploration` looks further, and
-//! `WARLOCK_SEED=17` repeats one run.
+//! `WARLOCK_SEED=17` repeats one run and prints its end, the last `WARLOCK_LINES` lines of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,8 +16,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// One run; how many writes were acknowledged, or what went wrong.
-fn run(seed: u64) -> Result<usize, String> {
+fn run(seed: u64, lines: usize) -> Result<usize, String> {
     let mut cluster = Cluster::new(seed);
+    cluster.trace(lines);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         cluster.storm(STORM);
         cluster.heal();
@@ -37,7 +38,9 @@ fn agreement_leases_and_fates_hold_in_any_weather() {
     let only = number("WARLOCK_SEED");
     let seeds = number("WARLOCK_SEEDS").unwrap_or(SEEDS);
     let seeds = only.map_or(1..=seeds, |seed| seed..=seed);
-    let outcomes: Vec<Result<usize, String>> = seeds.map(run).collect();
+    let lines = only.and_then(|_| number("WARLOCK_LINES").or(Some(60))).unwrap_or(0);
+    let lines = usize::try_from(lines).expect("few");
+    let outcomes: Vec<Result<usize, String>> = seeds.map(|seed| run(seed, lines)).collect();
     let failures: Vec<&String> = outcomes.iter().filter_map(|run| run.as_ref().err()).collect();
     if let Some(first) = failures.first() {
         failures.iter().for_each(|failure| println!("{}", failure.lines().next().unwrap_or("")));

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use warlock_paxos::{
     Acceptor, Ballot, Batch, Instant, Leader, Learned, LogTime, Membership, Message, Node,
-    NodeEffect, NodeId, NodeState, Notice, P1b, P2b, Replica, Slot, SnapshotChunk, Span, Timing,
-    View, decode, encode, invariants,
+    NodeEffect, NodeId, NodeState, Notice, P1b, P2b, Record, Replica, Slot, SnapshotChunk, Span,
+    Timing, View, decode, encode, invariants,
 };
 
 use super::checker::{Checker, id_of};
@@ -115,6 +115,9 @@ pub(crate) struct Cluster {
     calm: bool,
     next_id: u64,
     steps: u64,
+    /// The newest lines of what happened, and how many to keep.
+    trace: VecDeque<String>,
+    traced: usize,
 }
 
 impl Cluster {
@@ -153,11 +156,29 @@ impl Cluster {
             calm: false,
             next_id: 1,
             steps: 0,
+            trace: VecDeque::new(),
+            traced: 0,
         };
         cluster.victim = cluster.any_host();
         cluster.schedule(0, Event::Client);
         cluster.schedule(cluster.weather.fault_every, Event::Fault);
         cluster
+    }
+
+    /// Keeps the newest `lines` of what happens, for [`describe`](Self::describe).
+    pub(crate) fn trace(&mut self, lines: usize) {
+        self.traced = lines;
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.traced == 0 {
+            return;
+        }
+        if self.trace.len() == self.traced {
+            self.trace.pop_front();
+        }
+        let (micros, line) = (self.time / 1000, line());
+        self.trace.push_back(format!("{micros:>9} us {line}"));
     }
 
     /// Runs with faults for `span` nanoseconds.
@@ -224,7 +245,7 @@ impl Cluster {
                 host.disk.unsynced(),
             )
         });
-        let lines: Vec<String> = lines.collect();
+        let lines: Vec<String> = self.trace.iter().cloned().chain(lines).collect();
         format!("{:?} at {} ms\n{}", self.weather, self.time / MILLISECOND, lines.join("\n"))
     }
 
@@ -288,6 +309,7 @@ impl Cluster {
         if self.blocked.contains(&(from, to)) || self.hosts[index].node.is_none() {
             return;
         }
+        self.note(|| format!("{from}->{to} {message}"));
         self.with(index, |node, _, _| node.receive(from, message));
     }
 
@@ -439,9 +461,11 @@ impl Cluster {
         host.paused_until = 0;
         host.restart_at = Some(restart);
         let id = host.id;
+        self.note(|| format!("{id} crashes, {kept} of {unsynced} unsynced writes kept"));
         self.events.retain(|_, event| !matches!(event, Event::Sync(of) if *of == id));
         if id == self.victim && self.random.chance(300) {
-            self.hosts[index].disk.corrupt(&mut self.random);
+            let slot = self.hosts[index].disk.corrupt(&mut self.random);
+            self.note(|| format!("{id} can no longer read {slot:?}"));
         }
         for other in 0..self.hosts.len() {
             if noticed && other != index && self.random.chance(500) {
@@ -490,12 +514,14 @@ impl Cluster {
         host.restart_at = None;
         host.machine = recovered.image.batches;
         let (id, membership) = (host.id, self.membership.clone());
+        let found = format!("{:?}", recovered.acceptor);
         let state = NodeState {
             acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };
         host.node = Some(Node::new(id, state, now));
+        self.note(|| format!("{id} starts from {found}"));
         self.with(index, |_, _, _| {});
     }
 
@@ -512,6 +538,8 @@ impl Cluster {
             match effect {
                 NodeEffect::Send { to, message } => self.send(index, to, message),
                 NodeEffect::Persist { record, then } => {
+                    let id = self.hosts[index].id;
+                    self.note(|| format!("{id} writes {}", describe(record.as_ref())));
                     self.hosts[index].disk.write(record, then);
                 }
                 NodeEffect::Notify(notice) => self.notice(index, notice),
@@ -544,6 +572,7 @@ impl Cluster {
 
     fn notice(&mut self, index: usize, notice: Notice) {
         let id = self.hosts[index].id;
+        self.note(|| format!("{id} {notice}"));
         match notice {
             Notice::Apply { slot, batch, tickets } => self.apply(index, slot, batch, &tickets),
             Notice::Failed { ticket, fate } => {
@@ -702,6 +731,10 @@ impl Host {
         };
         Some(due.max(self.paused_until).max(time))
     }
+}
+
+fn describe(record: Option<&Record>) -> String {
+    record.map_or_else(|| String::from("nothing"), ToString::to_string)
 }
 
 fn next_slot(machine: &[Batch]) -> Slot {

@@ -25,7 +25,8 @@ pub(crate) struct Disk {
     records: Vec<Record>,
     image: Image,
     ballot_floor: Ballot,
-    /// Slots whose newest record cannot be read.
+    /// Slots for which something was accepted that cannot be read. A learned content says what is
+    /// decided, but not what was accepted, so that it does not end this.
     unreadable: BTreeSet<Slot>,
     waiting: VecDeque<(Option<Record>, Vec<Output>)>,
     starts: u64,
@@ -134,11 +135,12 @@ impl Disk {
             Record::Promise { .. } | Record::Accept(_) | Record::Learn { .. } => None,
         });
         let known = recorded.fold(self.image.slot, Slot::max);
-        let readable = self.unreadable.first().map_or(known, |&slot| known.min(slot));
+        let mut slots = (self.image.slot.position()..known.position()).map(Slot::new);
+        let readable = slots.find(|slot| !newest.contains_key(slot)).unwrap_or(known);
         let decided: Vec<Batch> = (self.image.slot.position()..readable.position())
             .map(|slot| newest[&Slot::new(slot)].clone())
             .collect();
-        let unreadable = self.unreadable.iter().copied();
+        let unreadable = self.unreadable.range(readable..).copied();
         let acceptor = AcceptorState {
             ballot: self.ballot_floor,
             pvalues: self.accepted().into_values().collect(),
@@ -167,8 +169,8 @@ impl Disk {
             }
             Record::Learn { .. } | Record::Decided { .. } => {}
         }
-        if let Some(slot) = slot_of(&record) {
-            self.unreadable.remove(&slot);
+        if let Record::Accept(PValue { slot, .. }) = &record {
+            self.unreadable.remove(slot);
         }
         self.records.push(record);
     }
