@@ -107,7 +107,8 @@ impl<D: Disk> Identity<D> {
         Ok(())
     }
 
-    /// Counts one more start, durably, and returns the count: 1 for the first start.
+    /// Counts one more start, durably, and returns the count: 1 for the first start. To be called
+    /// once the log is open, so that a directory with a count has a log.
     ///
     /// # Errors
     /// [`IdentityError::Io`].

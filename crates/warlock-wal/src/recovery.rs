@@ -152,7 +152,7 @@ impl Reading {
             length: segment.length,
             highest: None,
         });
-        self.header(index, segment);
+        self.header(segment);
         let mut reader = Reader {
             file: &segment.file,
             name: &segment.name,
@@ -191,7 +191,7 @@ impl Reading {
         Ok(position)
     }
 
-    fn header<F>(&mut self, index: usize, segment: &OpenSegment<F>) {
+    fn header<F>(&mut self, segment: &OpenSegment<F>) {
         let Some(header) = segment.header else {
             self.notes.push(Note::DamagedHeader { segment: segment.name.clone(), lost: true });
             self.sequence = self.sequence.max(segment.first - 1);
@@ -199,9 +199,6 @@ impl Reading {
         };
         if !segment.intact {
             self.notes.push(Note::DamagedHeader { segment: segment.name.clone(), lost: false });
-        }
-        if index > 0 && self.sequence < header.follows {
-            self.lose_frames(index, &segment.name, self.sequence + 1);
         }
         // Frames between were declared never written.
         self.sequence = segment.first - 1;

@@ -25,8 +25,8 @@ pub struct WalOptions {
     /// part of its incarnation. It keeps values that look like a piece of a log from being taken
     /// for one when damage is searched through.
     pub salt: u64,
-    /// Whether the directory may be new. If not, a missing log is an error, because its promises
-    /// are missing with it (P7).
+    /// Whether the directory may be new: its [`Identity`](crate::Identity) counts no start yet. If
+    /// not, a missing log is an error, because its promises are missing with it (P7).
     pub may_create: bool,
 }
 
@@ -96,7 +96,8 @@ struct Active<F> {
 }
 
 impl<D: Disk> Wal<D> {
-    /// Opens the log, and makes a new one if there is none.
+    /// Opens the log, and makes a new one if there is none. To be called after the identity was
+    /// loaded and before any snapshot is begun, because it removes incomplete files.
     ///
     /// # Errors
     /// [`WalError`]; opening can be tried again after any of them.

@@ -1,8 +1,10 @@
 //! Power and process are lost at every step.
 
-use warlock_wal::{FaultyDisk, Outcome, Tail};
+use std::io::IoSlice;
 
-use crate::model::{Op, Run, accept, promise, start, workload};
+use warlock_wal::{Disk, DiskFile, FaultyDisk, Outcome, Tail};
+
+use crate::model::{FIRST_SEGMENT, Op, Run, accept, promise, start, workload};
 
 const SEEDS: u64 = 3;
 
@@ -81,6 +83,40 @@ fn a_crash_during_recovery_changes_nothing() {
             }
         }
     }
+}
+
+/// What is left of the log must never have a hole, or it looks as if something was lost.
+#[test]
+fn a_crash_while_many_segments_are_dropped_leaves_the_newer_ones() {
+    let mut ops: Vec<Op> =
+        (1..=40).flat_map(|slot| [Op::Append(accept(slot, 1, 3000)), Op::Sync]).collect();
+    let before = steps_of(&ops);
+    ops.push(Op::Snapshot(38));
+    for step in before + 1..=steps_of(&ops) {
+        for outcome in Outcome::ALL {
+            for seed in 0..SEEDS {
+                let (disk, mut run) = crashed(&ops, step, seed);
+                let disk = disk.restart(outcome);
+                run.reopen(&disk, &format!("step {step} {outcome:?} seed {seed}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_frame_without_its_marks_are_unfinished() {
+    let disk = FaultyDisk::new(1);
+    let mut run = Run::new();
+    let ops = [Op::Append(promise(1)), Op::Append(accept(1, 1, 100)), Op::Sync];
+    assert!(run.perform(&disk, &ops).is_some());
+    // Of a long frame only something in its middle reached the medium.
+    let file = disk.open(FIRST_SEGMENT).unwrap();
+    file.write_at(&mut [IoSlice::new(&[7; 512])], 4 * 4096).unwrap();
+    file.sync_data().unwrap();
+    let disk = disk.restart(Outcome::Lost);
+    let (_, recovered) = start(&disk).unwrap();
+    assert_eq!(recovered.tail, Tail::Torn { sequence: 2 });
+    run.reopen(&disk.restart(Outcome::Lost), "after that");
 }
 
 #[test]

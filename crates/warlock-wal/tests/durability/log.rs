@@ -245,7 +245,7 @@ fn a_replaced_segment_still_says_what_was_never_written() {
     let (_, recovered) = open(&disk).unwrap();
     assert_eq!(recovered.tail, Tail::Torn { sequence: 2 });
     let (mut wal, _) = open(&disk).unwrap();
-    wal.append(&accept(2, 1, 50_000));
+    wal.append(&accept(3, 1, 50_000));
     wal.sync().unwrap();
     let (_, recovered) = open(&disk.restart(Outcome::Lost)).unwrap();
     assert_eq!(recovered.unknown, []);
