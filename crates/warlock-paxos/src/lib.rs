@@ -3,6 +3,7 @@
 //!
 //! The crate has no clock, socket, file, thread or source of randomness, and does not link `std`:
 //! every entry point is a function of state, `now` and input.
+#![doc = include_str!("../PROTOCOL.md")]
 #![no_std]
 
 extern crate alloc;
