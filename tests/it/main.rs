@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod partition;
 mod pause;
+mod power;
 mod protocol;
 mod settings;
 mod stop;

@@ -10,6 +10,7 @@
 mod client;
 mod cluster;
 mod dev;
+mod disk;
 mod history;
 mod http;
 mod machine;
@@ -23,6 +24,7 @@ mod wait;
 pub use client::{Client, Fate, Lost, text};
 pub use cluster::{Builder, Cluster};
 pub use dev::{DevCluster, Ready};
+pub use disk::{Disk, Stalled};
 pub use history::{Ledger, Register, Traffic};
 pub use http::{Page, get};
 pub use machine::{Machine, run, run_ok};

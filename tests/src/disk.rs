@@ -1,0 +1,91 @@
+//! A disk of its own, which can stall and lose power.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::machine::{require_root, run, run_ok};
+
+/// A mounted file system on a disk that is a file. Unmounted when dropped.
+///
+/// What was written and not synced is in the memory of the operating system alone, so the file
+/// holds what the disk of a machine would hold after a power failure.
+#[derive(Debug)]
+pub struct Disk {
+    directory: TempDir,
+}
+
+/// A disk that answers nothing until this is dropped.
+#[derive(Debug)]
+pub struct Stalled<'a>(&'a Disk);
+
+impl Disk {
+    /// Makes and mounts an empty disk of `bytes`.
+    ///
+    /// # Panics
+    /// If the test does not run as root.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        require_root("mounting a disk");
+        let directory = TempDir::with_prefix("warlock-disk-").expect("a directory can be made");
+        let disk = Self { directory };
+        let image = File::create(disk.image()).expect("a file can be made");
+        image.set_len(bytes).expect("a file can be long");
+        run_ok("mkfs.ext4", &["-q", &disk.image()]);
+        fs::create_dir(disk.path()).expect("a directory can be made");
+        disk.mount();
+        disk
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("mounted")
+    }
+
+    /// Lets every write and every sync wait until the answer is dropped.
+    #[must_use]
+    pub fn stall(&self) -> Stalled<'_> {
+        run_ok("fsfreeze", &["--freeze", &self.place()]);
+        Stalled(self)
+    }
+
+    /// Loses everything that was written and not synced. No process may use the disk.
+    pub fn lose_power(&self) {
+        let after = format!("{}.after", self.image());
+        run_ok("cp", &["--sparse=always", &self.image(), &after]);
+        // This writes what the copy lacks.
+        run_ok("umount", &[&self.place()]);
+        fs::rename(after, self.image()).expect("files in one directory can be renamed");
+        self.mount();
+    }
+
+    fn mount(&self) {
+        // The file system is not to write by itself what nobody has asked it to sync.
+        run_ok("mount", &["-t", "ext4", "-o", "loop,commit=600", &self.image(), &self.place()]);
+    }
+
+    fn image(&self) -> String {
+        let image = self.directory.path().join("image");
+        image.into_os_string().into_string().expect("paths of tests are UTF-8")
+    }
+
+    fn place(&self) -> String {
+        self.path().into_os_string().into_string().expect("paths of tests are UTF-8")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a process of a failed test may still be about to end.
+        let _ = run("umount", &["--lazy", &self.place()]);
+    }
+}
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {
+        // A process that waits for the disk cannot even be killed, so this must not panic.
+        let _ = run("fsfreeze", &["--unfreeze", &self.0.place()]);
+    }
+}
