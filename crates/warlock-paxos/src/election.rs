@@ -113,3 +113,98 @@ impl Surroundings {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::View;
+
+    const PATIENCE: Span = Span::from_millis(400);
+
+    fn node(number: u16) -> NodeId {
+        NodeId::new(number)
+    }
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanos(0).after(Span::from_millis(milliseconds))
+    }
+
+    fn ballot(round: u64, number: u16) -> Ballot {
+        Ballot { view: View::new(1), round, node: node(number) }
+    }
+
+    fn master(round: u64, number: u16) -> Standing {
+        Standing::Master { ballot: ballot(round, number), barrier: Slot::FIRST }
+    }
+
+    fn five() -> (Membership, Surroundings) {
+        let membership = Membership::new(View::new(1), (1..=5).map(NodeId::new));
+        let surroundings = Surroundings::new(node(1), &membership, PATIENCE);
+        (membership, surroundings)
+    }
+
+    #[test]
+    fn only_round_trips_connect_and_they_age_from_the_sending() {
+        let (membership, mut seen) = five();
+        seen.note_heard(at(0), node(2), Standing::Unhappy);
+        seen.note_heard(at(0), node(3), Standing::Unhappy);
+        assert!(!seen.is_quorum_connected(at(0), &membership));
+        seen.note_round(7, at(0));
+        seen.note_ack(node(2), 7);
+        assert!(!seen.is_quorum_connected(at(1), &membership));
+        seen.note_ack(node(3), 7);
+        assert!(seen.is_quorum_connected(at(399), &membership));
+        assert!(!seen.is_quorum_connected(at(400), &membership));
+    }
+
+    #[test]
+    fn an_answer_to_an_unknown_round_or_of_a_stranger_says_nothing() {
+        let (_, mut seen) = five();
+        seen.note_round(7, at(0));
+        seen.note_ack(node(2), 6);
+        seen.note_ack(node(9), 7);
+        assert_eq!(seen.connected(at(0)).count(), 0);
+    }
+
+    #[test]
+    fn the_highest_master_heard_lately_is_the_master() {
+        let (_, mut seen) = five();
+        seen.note_heard(at(0), node(2), master(4, 2));
+        seen.note_heard(at(100), node(3), master(3, 3));
+        assert_eq!(seen.master(at(399)), Some((ballot(4, 2), Slot::FIRST)));
+        assert_eq!(seen.master(at(400)), Some((ballot(3, 3), Slot::FIRST)));
+        assert_eq!(seen.master(at(500)), None);
+    }
+
+    #[test]
+    fn who_follows_is_happy_but_no_master() {
+        let (_, mut seen) = five();
+        seen.note_heard(at(0), node(2), Standing::Follower { ballot: ballot(4, 3) });
+        assert_eq!(seen.master(at(0)), None);
+        assert!(seen.somebody_is_happy(at(399)));
+        assert!(!seen.somebody_is_happy(at(400)));
+    }
+
+    #[test]
+    fn a_released_ballot_makes_nobody_happy() {
+        let (_, mut seen) = five();
+        seen.note_heard(at(0), node(2), master(4, 2));
+        seen.note_heard(at(0), node(3), Standing::Follower { ballot: ballot(4, 2) });
+        seen.note_released(ballot(4, 2));
+        assert_eq!(seen.master(at(0)), None);
+        assert!(!seen.somebody_is_happy(at(0)));
+        seen.note_heard(at(1), node(3), Standing::Follower { ballot: ballot(5, 2) });
+        assert!(seen.somebody_is_happy(at(1)));
+    }
+
+    #[test]
+    fn a_closed_connection_ends_what_is_known_of_a_node() {
+        let (_, mut seen) = five();
+        seen.note_round(1, at(0));
+        seen.note_ack(node(2), 1);
+        seen.note_heard(at(0), node(2), master(4, 2));
+        seen.note_down(node(2));
+        assert_eq!(seen.connected(at(0)).count(), 0);
+        assert_eq!(seen.master(at(0)), None);
+    }
+}

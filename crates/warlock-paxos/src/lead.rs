@@ -209,3 +209,160 @@ impl Smoothed {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ids::View;
+
+    const BALLOT: Ballot = Ballot { view: View::new(1), round: 1, node: NodeId::new(1) };
+
+    fn lead() -> Lead {
+        let from = Slot::new(10);
+        Lead::new(BALLOT, Instant::from_nanos(0), from, from)
+    }
+
+    fn propose(node: u16, sequence: u64, previous: Option<u64>) -> Propose {
+        let incarnation = Incarnation::new(u128::from(node));
+        let origin = Origin { node: NodeId::new(node), incarnation, sequence };
+        Propose { ballot: BALLOT, origin, previous, commands: Bytes::from_static(b"x") }
+    }
+
+    fn fly(lead: &mut Lead, slot: u64) {
+        let flight = InFlight {
+            bytes: 0,
+            proposed: Instant::from_nanos(0),
+            chosen: false,
+            waiting: Vec::new(),
+        };
+        lead.in_flight.insert(Slot::new(slot), flight);
+        lead.next_slot = Slot::new(slot + 1);
+    }
+
+    fn sequences(lead: &mut Lead) -> Vec<u64> {
+        lead.take_batch().into_iter().map(|proposal| proposal.origin.sequence).collect()
+    }
+
+    #[test]
+    fn each_proposal_is_taken_once_and_in_order() {
+        let mut lead = lead();
+        lead.enqueue(propose(2, 6, Some(5)));
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(2, 6, Some(5)));
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(2, 8, Some(7)));
+        assert_eq!(sequences(&mut lead), [5, 6]);
+        lead.enqueue(propose(2, 6, None));
+        assert_eq!(sequences(&mut lead), [0_u64; 0]);
+    }
+
+    #[test]
+    fn what_was_given_up_leaves_no_gap() {
+        let mut lead = lead();
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(2, 9, None));
+        lead.enqueue(propose(2, 7, None));
+        assert_eq!(sequences(&mut lead), [5, 9]);
+    }
+
+    #[test]
+    fn nodes_and_incarnations_have_streams_of_their_own() {
+        let mut lead = lead();
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(3, 1, None));
+        let mut other = propose(2, 1, None);
+        other.origin.incarnation = Incarnation::new(99);
+        lead.enqueue(other);
+        assert_eq!(sequences(&mut lead), [5, 1, 1]);
+    }
+
+    #[test]
+    fn declining_names_the_first_of_each_stream() {
+        let mut lead = lead();
+        lead.enqueue(propose(2, 5, None));
+        lead.enqueue(propose(3, 7, None));
+        lead.enqueue(propose(2, 6, Some(5)));
+        assert_eq!(lead.decline_queue(), [(NodeId::new(2), 5), (NodeId::new(3), 7)]);
+        assert_eq!(lead.decline_queue(), []);
+        assert!(lead.has_taken(propose(2, 6, None).origin));
+        assert!(!lead.has_taken(propose(2, 7, None).origin));
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_bound_but_takes_one_larger_proposal() {
+        let mut lead = lead();
+        let large = Bytes::from(alloc::vec![0; BATCH_BYTES]);
+        for sequence in 1..=2 {
+            lead.enqueue(Propose { commands: large.clone(), ..propose(2, sequence, None) });
+        }
+        lead.enqueue(propose(2, 3, None));
+        assert_eq!(sequences(&mut lead), [1]);
+        assert_eq!(sequences(&mut lead), [2]);
+        assert_eq!(sequences(&mut lead), [3]);
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_more() {
+        let mut lead = lead();
+        let half = Bytes::from(alloc::vec![0; QUEUE_BYTES_MAX / 2]);
+        for sequence in 1..=2 {
+            lead.enqueue(Propose { commands: half.clone(), ..propose(2, sequence, None) });
+        }
+        lead.enqueue(propose(2, 3, None));
+        assert!(!lead.has_taken(propose(2, 3, None).origin));
+        lead.take_batch();
+        lead.enqueue(propose(2, 3, None));
+        assert!(lead.has_taken(propose(2, 3, None).origin));
+    }
+
+    #[test]
+    fn the_window_counts_from_what_this_ballot_chose() {
+        let mut lead = lead();
+        let now = Instant::from_nanos(0);
+        lead.enqueue(propose(2, 1, None));
+        assert!(lead.may_propose());
+        fly(&mut lead, 10);
+        assert!(lead.may_propose());
+        fly(&mut lead, 11);
+        assert!(!lead.may_propose());
+        // Applied, as a later ballot decided them: that opens nothing.
+        assert_eq!(lead.settle(Slot::new(12)).len(), 0);
+        assert!(!lead.may_propose());
+        lead.note_chosen(now, Slot::new(11));
+        assert_eq!(lead.settle(Slot::new(12)).len(), 0);
+        lead.note_chosen(now, Slot::new(10));
+        assert_eq!(lead.settle(Slot::new(11)).len(), 1);
+        assert_eq!(lead.decided(), Slot::new(11));
+        assert!(lead.may_propose());
+        assert_eq!(lead.settle(Slot::new(12)).len(), 1);
+        assert_eq!(lead.decided(), Slot::new(12));
+    }
+
+    #[test]
+    fn what_is_held_is_told_as_far_as_it_is_decided() {
+        let mut lead = lead();
+        fly(&mut lead, 10);
+        assert!(lead.note_held(NodeId::new(2), Slot::new(11)));
+        assert!(!lead.note_held(NodeId::new(2), Slot::new(11)));
+        assert!(!lead.note_held(NodeId::new(2), Slot::new(9)));
+        assert_eq!(lead.held(), [(NodeId::new(2), Slot::new(10))]);
+        lead.note_chosen(Instant::from_nanos(0), Slot::new(10));
+        lead.settle(Slot::new(11));
+        assert_eq!(lead.held(), [(NodeId::new(2), Slot::new(11))]);
+    }
+
+    #[test]
+    fn the_window_grows_where_the_round_is_longer_than_the_sync() {
+        let mut lead = lead();
+        fly(&mut lead, 10);
+        assert_eq!(lead.window(), WINDOW_MIN);
+        lead.note_own_sync(Instant::from_nanos(1_000), Slot::new(11));
+        lead.note_chosen(Instant::from_nanos(5_000), Slot::new(10));
+        assert_eq!(lead.window(), 5);
+        lead.note_chosen(Instant::from_nanos(1_000_000), Slot::new(10));
+        assert_eq!(lead.window(), WINDOW_MAX);
+    }
+}

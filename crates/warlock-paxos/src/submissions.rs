@@ -207,3 +207,147 @@ impl Submissions {
         Some(submission)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::View;
+
+    const NODE: NodeId = NodeId::new(2);
+    const INCARNATION: Incarnation = Incarnation::new(7);
+
+    fn ballot(round: u64) -> Ballot {
+        Ballot { view: View::new(1), round, node: NodeId::new(1) }
+    }
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanos(0).after(Span::from_millis(milliseconds))
+    }
+
+    fn submissions(tickets: u64) -> Submissions {
+        let mut submissions = Submissions::new(NODE, INCARNATION, 100, Span::from_millis(500));
+        for ticket in 1..=tickets {
+            assert!(submissions.submit(ticket, Bytes::from_static(b"x"), at(1000 + ticket)));
+        }
+        submissions
+    }
+
+    fn origin(sequence: u64) -> Origin {
+        Origin { node: NODE, incarnation: INCARNATION, sequence }
+    }
+
+    /// What was proposed: round, sequence and what must come before.
+    fn proposed(out: &mut Vec<Output>) -> Vec<(u64, u64, Option<u64>)> {
+        let mut proposed = Vec::new();
+        for output in out.drain(..) {
+            if let Output::Send { message: Message::Propose(m), .. } = output {
+                proposed.push((m.ballot.round, m.origin.sequence, m.previous));
+            }
+        }
+        proposed
+    }
+
+    fn failed(out: &mut Vec<Output>) -> Vec<(u64, Fate)> {
+        let mut failed = Vec::new();
+        for output in out.drain(..) {
+            if let Output::Notify(Notice::Failed { ticket, fate }) = output {
+                failed.push((ticket, fate));
+            }
+        }
+        failed
+    }
+
+    #[test]
+    fn they_wait_for_a_master_and_then_go_in_order() {
+        let (mut submissions, mut out) = (submissions(2), Vec::new());
+        submissions.flush(at(0), None, Slot::FIRST, &mut out);
+        assert_eq!(proposed(&mut out), []);
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        assert_eq!(proposed(&mut out), [(1, 100, None), (1, 101, Some(100))]);
+        assert_eq!(submissions.applied(at(0), origin(100), &mut out), Some(1));
+        assert_eq!(submissions.applied(at(0), origin(100), &mut out), None);
+        assert_eq!(submissions.applied(at(0), origin(101), &mut out), Some(2));
+    }
+
+    #[test]
+    fn a_new_master_gets_them_only_after_its_barrier() {
+        let (mut submissions, mut out) = (submissions(1), Vec::new());
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        out.clear();
+        let next = Some((ballot(2), Slot::new(9)));
+        submissions.flush(at(0), next, Slot::new(8), &mut out);
+        assert_eq!(proposed(&mut out), []);
+        submissions.flush(at(0), next, Slot::new(9), &mut out);
+        assert_eq!(proposed(&mut out), [(2, 101, None)]);
+    }
+
+    #[test]
+    fn one_that_is_passed_over_was_not_executed() {
+        let (mut submissions, mut out) = (submissions(3), Vec::new());
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        out.clear();
+        assert_eq!(submissions.applied(at(0), origin(102), &mut out), Some(3));
+        assert_eq!(failed(&mut out), [(1, Fate::NotExecuted), (2, Fate::NotExecuted)]);
+    }
+
+    #[test]
+    fn proposals_of_others_and_of_other_incarnations_are_none_of_ours() {
+        let (mut submissions, mut out) = (submissions(1), Vec::new());
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        let stranger = Origin { node: NodeId::new(3), ..origin(100) };
+        let earlier = Origin { incarnation: Incarnation::new(8), ..origin(100) };
+        assert_eq!(submissions.applied(at(0), stranger, &mut out), None);
+        assert_eq!(submissions.applied(at(0), earlier, &mut out), None);
+        assert_eq!(submissions.applied(at(0), origin(99), &mut out), None);
+        assert_eq!(submissions.applied(at(0), origin(100), &mut out), Some(1));
+    }
+
+    #[test]
+    fn deadlines_tell_unknown_if_proposed_and_not_executed_if_not() {
+        let (mut submissions, mut out) = (submissions(1), Vec::new());
+        let master = Some((ballot(1), Slot::FIRST));
+        submissions.flush(at(0), master, Slot::FIRST, &mut out);
+        assert!(submissions.submit(9, Bytes::from_static(b"y"), at(1001)));
+        out.clear();
+        submissions.handle_timeout(at(1000), None, &mut out);
+        assert_eq!(failed(&mut out), []);
+        submissions.handle_timeout(at(1001), None, &mut out);
+        assert_eq!(failed(&mut out), [(1, Fate::Unknown), (9, Fate::NotExecuted)]);
+    }
+
+    #[test]
+    fn what_is_sent_again_waits_only_for_what_still_waits() {
+        let (mut submissions, mut out) = (submissions(3), Vec::new());
+        let master = Some((ballot(1), Slot::FIRST));
+        submissions.flush(at(0), master, Slot::FIRST, &mut out);
+        out.clear();
+        submissions.handle_timeout(at(1001), master, &mut out);
+        assert_eq!(proposed(&mut out), [(1, 101, None), (1, 102, Some(101))]);
+    }
+
+    #[test]
+    fn declined_ones_go_to_the_next_master_under_new_sequences() {
+        let (mut submissions, mut out) = (submissions(3), Vec::new());
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        out.clear();
+        submissions.decline(&Declined { ballot: ballot(1), from_sequence: 101 });
+        let next = Some((ballot(2), Slot::new(9)));
+        submissions.flush(at(0), next, Slot::FIRST, &mut out);
+        assert_eq!(proposed(&mut out), [], "the first may still be in the log");
+        assert_eq!(submissions.applied(at(0), origin(100), &mut out), Some(1));
+        submissions.flush(at(0), next, Slot::FIRST, &mut out);
+        assert_eq!(proposed(&mut out), [(2, 103, None), (2, 104, Some(103))]);
+        assert!(submissions.are_in_order());
+    }
+
+    #[test]
+    fn too_much_is_refused_but_one_alone_never() {
+        let mut submissions = submissions(0);
+        let all = Bytes::from(alloc::vec![0; SUBMISSIONS_BYTES_MAX]);
+        assert!(submissions.submit(1, all, at(1)));
+        assert!(!submissions.submit(2, Bytes::from_static(b"x"), at(1)));
+        submissions.handle_timeout(at(1), None, &mut Vec::new());
+        let one_more = Bytes::from(alloc::vec![0; SUBMISSIONS_BYTES_MAX + 1]);
+        assert!(submissions.submit(3, one_more, at(2)));
+    }
+}
