@@ -52,15 +52,16 @@ impl Recovery {
     fn read(settings: &Settings) -> Result<Self, String> {
         let disk = open_directory(&settings.data_dir, settings.durability)?;
         let mut identity = own_identity(&disk, settings)?;
-        let starts = identity.count_start().map_err(|error| error.to_string())?;
         let incarnation = identity.incarnation();
         let options = WalOptions {
             segment_bytes: settings.wal.segment_bytes,
             salt: salt(incarnation),
-            may_create: starts == 1,
+            may_create: identity.starts() == 0,
         };
         let (wal, recovered) =
             Wal::open(disk.clone(), options).map_err(|error| error.to_string())?;
+        // Only now: a first start that ends before it has a log may make one the next time.
+        let starts = identity.count_start().map_err(|error| error.to_string())?;
         report(&recovered)?;
         let snapshots = Snapshots::new(disk);
         let hash_seed = u64::from(crc32c::crc32c(settings.cluster.name.as_bytes()));

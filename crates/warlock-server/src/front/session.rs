@@ -60,10 +60,7 @@ pub(super) fn check(
     request: Request<'_>,
     loading: bool,
 ) -> Result<&'static CommandSpec, String> {
-    let spec = match warlock_store::check(&request) {
-        Ok(spec) => spec,
-        Err(text) => topology::unlisted(request).ok_or(text)?,
-    };
+    let spec = warlock_store::check(&request)?;
     if !session.authenticated && !spec.flags.contains(&"no_auth") {
         return Err("NOAUTH Authentication required.".to_owned());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
-use warlock_store::{CommandId, CommandSpec};
+use warlock_store::CommandId;
 
 use crate::status::{NodeStatus, Role, State, Status};
 
@@ -96,15 +96,6 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
         }
         _ => reply.error("ERR unknown subcommand. Try WARLOCK HELP."),
     }
-}
-
-/// The entry of `WARLOCK` in the command table for a subcommand of the front end that the table
-/// does not list.
-pub(super) fn unlisted(request: Request<'_>) -> Option<&'static CommandSpec> {
-    let spec = warlock_store::lookup(request.name())?;
-    let word = request.arg(1)?;
-    let known = [b"READY".as_slice(), b"VERSION"].iter().any(|own| word.eq_ignore_ascii_case(own));
-    (spec.id == CommandId::Warlock && known && request.len() == 2).then_some(spec)
 }
 
 /// A count as RESP writes it.
