@@ -82,11 +82,11 @@ impl Submissions {
         let Some((ballot, barrier)) = mastership else {
             return;
         };
-        if applied >= barrier {
-            self.forget_proposed_before(ballot);
+        // What is proposed stands in front, and all of it under one ballot.
+        if applied >= barrier && self.proposed_to().is_some_and(|earlier| earlier < ballot) {
+            self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
         }
-        let elsewhere = |sent: Sent| sent.ballot != ballot;
-        if self.waiting.iter().any(|waiting| waiting.sent.is_some_and(elsewhere)) {
+        if self.proposed_to().is_some_and(|other| other != ballot) {
             return;
         }
         let first_unsent = self.waiting.partition_point(|waiting| waiting.sent.is_some());
@@ -170,22 +170,23 @@ impl Submissions {
         }
     }
 
-    /// Those proposed come first, each with a higher sequence than the one before.
+    /// Those proposed come first and under one ballot, each with a higher sequence than the one
+    /// before.
     pub(crate) fn are_in_order(&self) -> bool {
         let sequences: Vec<u64> = self
             .waiting
             .iter()
             .map(|waiting| waiting.sent.map_or(u64::MAX, |sent| sent.sequence))
             .collect();
-        sequences.windows(2).all(|pair| pair[0] < pair[1] || pair == [u64::MAX; 2])
+        let front = self.proposed_to();
+        let mut ballots = self.waiting.iter().filter_map(|waiting| Some(waiting.sent?.ballot));
+        let ordered = sequences.windows(2).all(|pair| pair[0] < pair[1] || pair == [u64::MAX; 2]);
+        ordered && ballots.all(|ballot| Some(ballot) == front)
     }
 
-    fn forget_proposed_before(&mut self, ballot: Ballot) {
-        for waiting in &mut self.waiting {
-            if waiting.sent.is_some_and(|sent| sent.ballot < ballot) {
-                waiting.sent = None;
-            }
-        }
+    /// The ballot whose master has the proposals that wait.
+    fn proposed_to(&self) -> Option<Ballot> {
+        Some(self.waiting.front()?.sent?.ballot)
     }
 
     fn send(&self, index: usize, out: &mut Vec<Output>) {

@@ -54,6 +54,7 @@ impl Weather {
 enum Event {
     Arrival { from: NodeId, to: NodeId, message: Message },
     Sync(NodeId),
+    Install(NodeId),
     Client,
     Fault,
 }
@@ -93,6 +94,7 @@ struct Host {
     paused_until: u64,
     machine: Vec<Batch>,
     receiving: Vec<u8>,
+    installing: Option<Slot>,
     serve: Option<Instant>,
     submitted: VecDeque<u64>,
     reads: BTreeMap<u64, u64>,
@@ -135,6 +137,7 @@ impl Cluster {
             paused_until: 0,
             machine: Vec::new(),
             receiving: Vec::new(),
+            installing: None,
             serve: None,
             submitted: VecDeque::new(),
             reads: BTreeMap::new(),
@@ -294,6 +297,7 @@ impl Cluster {
         match event {
             Event::Arrival { from, to, message } => self.arrive(from, to, message),
             Event::Sync(id) => self.sync(id),
+            Event::Install(id) => self.install(id),
             Event::Client => self.client(),
             Event::Fault => self.fault(),
         }
@@ -458,6 +462,8 @@ impl Cluster {
         host.submitted.clear();
         host.reads.clear();
         host.leaving = false;
+        host.installing = None;
+        host.receiving.clear();
         host.paused_until = 0;
         host.restart_at = Some(restart);
         let id = host.id;
@@ -596,7 +602,11 @@ impl Cluster {
                 assert!(receiving.len() as u64 == offset, "{id} lacks a part of the snapshot");
                 receiving.extend_from_slice(&bytes);
             }
-            Notice::InstallSnapshot { slot } => self.install(index, slot),
+            Notice::InstallSnapshot { slot } => {
+                self.hosts[index].installing = Some(slot);
+                let delay = self.random.between(1, 40 * MILLISECOND);
+                self.schedule(delay, Event::Install(id));
+            }
             Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
             Notice::HandedOver => self.hosts[index].leaving = false,
             Notice::SnapshotWanted => self.image(index),
@@ -645,8 +655,10 @@ impl Cluster {
         self.send(index, to, Message::SnapshotChunk(chunk));
     }
 
-    fn install(&mut self, index: usize, slot: Slot) {
+    fn install(&mut self, id: NodeId) {
+        let index = self.index(id);
         let host = &mut self.hosts[index];
+        let Some(slot) = host.installing.take() else { return };
         let bytes = std::mem::take(&mut host.receiving);
         let Ok(Message::Learned(Learned { batches, decided, .. })) = decode(&bytes) else {
             panic!("{} received a malformed snapshot", host.id);
