@@ -1,5 +1,5 @@
-//! What the protocol core alone costs: three nodes on one thread, with a network and disks that take
-//! no time. `cargo bench -p warlock-paxos`.
+//! What the protocol core alone costs: three nodes on one thread, with a network and disks that
+//! take no time. `cargo bench -p warlock-paxos`.
 
 use bytes::Bytes;
 use divan::Bencher;

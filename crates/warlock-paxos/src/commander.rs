@@ -82,8 +82,8 @@ impl Commander {
         if self.done || self.retry_at.is_none_or(|at| now < at) {
             return;
         }
-        // Each time waits longer, so that a slow disk is not given more work than it can do; but not
-        // for long, as clients wait for what was lost.
+        // Each time waits longer, so that a slow disk is not given more work than it can do; but
+        // not for long, as clients wait for what was lost.
         self.retry_at = Some(now.after(self.retry));
         self.retry = self.retry.plus(self.retry).min(self.retry_max);
         for to in self.accepts.missing(&self.membership) {

@@ -97,7 +97,8 @@ impl Lead {
     }
 
     /// Every slot below that this ballot proposed was chosen under it, and is applied. What only
-    /// another ballot decided does not count: neither the window nor a word to others may rest on it.
+    /// another ballot decided does not count: neither the window nor a word to others may rest on
+    /// it.
     pub(crate) fn decided(&self) -> Slot {
         self.in_flight.first_key_value().map_or(self.next_slot, |(&slot, _)| slot)
     }

@@ -211,3 +211,35 @@ impl Leader {
         self.mastership(now).map(|(ballot, _)| ballot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::View;
+
+    fn first_round(seed: u64) -> u64 {
+        let membership = Membership::new(View::new(1), (1..=3).map(NodeId::new));
+        let state = LeaderState {
+            ballot: Ballot::ZERO,
+            applied: Slot::FIRST,
+            log_time: LogTime::ZERO,
+            seed,
+        };
+        let now = Instant::from_nanos(0);
+        let mut leader = Leader::new(NodeId::new(1), membership, Timing::DEFAULT, state, now);
+        let mut out = Vec::new();
+        leader.handle_timeout(now, LogTime::ZERO, &mut out);
+        for output in out {
+            if let Output::Broadcast { message: Message::Heartbeat(heartbeat), .. } = output {
+                return heartbeat.round;
+            }
+        }
+        panic!("a leader starts with a heartbeat");
+    }
+
+    #[test]
+    fn rounds_of_two_processes_of_a_node_never_meet() {
+        let century = 100 * 366 * 24 * 3600 * 10;
+        assert!(first_round(1).abs_diff(first_round(2)) > century);
+    }
+}

@@ -79,8 +79,8 @@ pub enum Tell {
     /// Tells the replica that a quorum accepted this pvalue.
     Chosen(PValue),
     /// Tells the replica that this node is master under its lease, so that what the replica has
-    /// applied answers a follower's question for a read index. Only the replica knows how far clients
-    /// were answered.
+    /// applied answers a follower's question for a read index. Only the replica knows how far
+    /// clients were answered.
     Vouched {
         /// Who asks.
         to: NodeId,

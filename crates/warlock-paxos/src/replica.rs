@@ -115,7 +115,9 @@ impl Replica {
                 }
                 Tell::Vouched { to, id, decision } => self.handle_vouched(to, id, decision, out),
                 Tell::Ahead { node, decided } => {
-                    self.catch_up.note_decided(node, decided);
+                    if node != self.node {
+                        self.catch_up.note_decided(node, decided);
+                    }
                     self.consider_catching_up(now, out);
                 }
                 Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
@@ -297,7 +299,9 @@ impl Replica {
             return;
         };
         self.reads.confirm(answer.id, answer.applied);
-        self.catch_up.note_decided(ballot.node, answer.applied);
+        if ballot.node != self.node {
+            self.catch_up.note_decided(ballot.node, answer.applied);
+        }
         self.handle_watermark(now, ballot, decided, out);
         self.reads.release(self.applied, out);
     }

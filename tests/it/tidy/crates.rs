@@ -50,6 +50,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "bytes",
             "clap",
             "crc32c",
+            "getrandom",
             "mio",
             "parking_lot",
             "prometheus-client",

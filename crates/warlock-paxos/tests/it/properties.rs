@@ -232,7 +232,10 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_or_lengthened_message_is_refused(message in messages(), cut in any::<prop::sample::Index>()) {
+    fn a_cut_or_lengthened_message_is_refused(
+        message in messages(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut bytes = Vec::new();
         encode(&message, &mut bytes);
         let length = cut.index(bytes.len());

@@ -12,7 +12,7 @@
 //! | `read n1 [deadline=200ms]` | asks for a linearizable read on n1 |
 //! | `local-read n1` | reads on n1 under its lease |
 //! | `deliver n1->n2 [KIND]` | delivers what waits on a link, or only messages of one kind |
-//! | `drop`, `duplicate`, `reverse n1->n2 [KIND]` | loses, doubles or turns around what waits there |
+//! | `drop`, `duplicate`, `reverse n1->n2 [KIND]` | loses, doubles or reverses what waits there |
 //! | `drop all` | loses everything that waits |
 //! | `network` | lists what waits |
 //! | `stabilize` | delivers until nothing waits |

@@ -364,8 +364,8 @@ fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: recovery::RoleS
     tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
 }
 
-/// Takes what workers ask. Commands wait while too many are on their way through the log; what costs
-/// the log nothing does not wait for them.
+/// Takes what workers ask. Commands wait while too many are on their way through the log; what
+/// costs the log nothing does not wait for them.
 async fn run_gateway(router: Rc<Router>, mut asks: UnboundedReceiver<Ask>) {
     let mut held_back = VecDeque::new();
     loop {

@@ -1,8 +1,8 @@
 //! What a file, the environment and flags configure, checked before anything starts.
 //!
 //! A flag beats an environment variable, that beats the file, and the file beats the default. Every
-//! key stands once, in [`keys()`]: flags, environment names, defaults, `config/warlock.toml` and the
-//! messages about wrong values follow from there.
+//! key stands once, in [`keys()`]: flags, environment names, defaults, `config/warlock.toml` and
+//! the messages about wrong values follow from there.
 
 mod check;
 mod keys;
