@@ -102,15 +102,22 @@ fn inline_commands_and_arrays_mix_in_one_connection() {
 #[test]
 fn time_is_the_same_on_all_nodes_and_never_runs_back() {
     let mut cluster = Cluster::start();
+    let master = cluster.master();
     let mut clients = cluster.clients();
-    let mut last = 0;
-    for round in 0..30 {
+    let mut last = (0, 0);
+    for round in 0..300 {
         let turn = round % clients.len();
-        let Value::Array(parts) = clients[turn].1.ok(&["TIME"]) else { panic!("a list") };
+        let (node, client) = &mut clients[turn];
+        let Value::Array(parts) = client.ok(&["TIME"]) else { panic!("a list") };
         let number = |at: usize| text(&parts[at]).parse::<u64>().unwrap();
         let now = number(0) * 1_000_000 + number(1);
-        assert!(now >= last, "{now} after {last}");
-        last = now;
+        assert!(
+            now >= last.1,
+            "{now} at n{node} after {} at n{}; n{master} is master",
+            last.1,
+            last.0
+        );
+        last = (*node, now);
     }
-    assert!(last > 1_700_000_000_000_000, "it is a time of today: {last}");
+    assert!(last.1 > 1_700_000_000_000_000, "it is a time of today: {last:?}");
 }
