@@ -247,3 +247,81 @@ impl CatchUp {
         out.push(Output::Send { to: node, message });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: NodeId = NodeId::new(2);
+    const RETRY: Span = Span::from_millis(100);
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant::from_nanos(0).after(Span::from_millis(milliseconds))
+    }
+
+    fn questions(out: &mut Vec<Output>) -> usize {
+        let asks = |output: &Output| matches!(output, Output::Send { .. });
+        out.drain(..).filter(asks).count()
+    }
+
+    fn nothing_for(from: u64, decided: u64) -> Learned {
+        let (from, decided) = (Slot::new(from), Slot::new(decided));
+        Learned { from, batches: Vec::new(), decided, snapshot: None }
+    }
+
+    #[test]
+    fn what_may_come_by_itself_is_asked_for_after_a_while() {
+        let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
+        catch_up.note_decided(PEER, Slot::new(5));
+        catch_up.consider(at(0), Slot::new(3), false, &mut out);
+        assert_eq!(questions(&mut out), 0);
+        assert_eq!(catch_up.next_timeout(), Some(at(100)));
+        catch_up.consider(at(100), Slot::new(3), false, &mut out);
+        assert_eq!(questions(&mut out), 1);
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_at_once_but_not_again_when_that_was_in_vain() {
+        let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
+        catch_up.note_decided(PEER, Slot::new(5));
+        catch_up.consider(at(0), Slot::new(3), true, &mut out);
+        assert_eq!(questions(&mut out), 1);
+        catch_up.handle_learned(at(1), PEER, &nothing_for(3, 5), Slot::new(3), &mut out);
+        catch_up.consider(at(1), Slot::new(3), true, &mut out);
+        assert_eq!(questions(&mut out), 0);
+        assert_eq!(catch_up.next_timeout(), Some(at(101)));
+        catch_up.consider(at(101), Slot::new(3), true, &mut out);
+        assert_eq!(questions(&mut out), 1);
+    }
+
+    #[test]
+    fn a_peer_that_has_nothing_is_not_ahead() {
+        let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
+        catch_up.note_decided(PEER, Slot::new(5));
+        catch_up.consider(at(0), Slot::new(3), true, &mut out);
+        catch_up.handle_learned(at(1), PEER, &nothing_for(3, 3), Slot::new(3), &mut out);
+        out.clear();
+        catch_up.consider(at(500), Slot::new(3), true, &mut out);
+        assert_eq!(questions(&mut out), 0);
+        assert_eq!(catch_up.next_timeout(), None);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_a_snapshot_is_installed() {
+        let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
+        catch_up.note_decided(PEER, Slot::new(9));
+        catch_up.consider(at(0), Slot::new(3), true, &mut out);
+        let offer = Learned { snapshot: Some(Slot::new(7)), ..nothing_for(3, 9) };
+        catch_up.handle_learned(at(1), PEER, &offer, Slot::new(3), &mut out);
+        let bytes = bytes::Bytes::from_static(b"image");
+        let chunk = SnapshotChunk { slot: Slot::new(7), offset: 0, total: 5, bytes };
+        catch_up.handle_chunk(at(2), PEER, chunk, Slot::new(3), &mut out);
+        assert!(catch_up.is_installing());
+        out.clear();
+        catch_up.consider(at(900), Slot::new(3), true, &mut out);
+        assert_eq!(questions(&mut out), 0);
+        catch_up.handle_install_finished();
+        catch_up.consider(at(901), Slot::new(7), true, &mut out);
+        assert_eq!(questions(&mut out), 1);
+    }
+}
