@@ -13,8 +13,12 @@ use crate::support::disk::Image;
 impl Cluster {
     pub(super) fn send(&mut self, index: usize, to: NodeId, message: Message) {
         let host = &mut self.hosts[index];
-        if let Message::P1b(P1b { asked, promised, .. }) | Message::P2b(P2b { asked, promised, .. }) =
-            &message
+        if let Message::P1b(P1b { asked, promised, .. }) = &message
+            && asked == promised
+        {
+            host.told = host.told.max(*promised);
+        }
+        if let Message::P2b(P2b { asked, promised, .. }) = &message
             && asked == promised
         {
             host.told = host.told.max(*promised);
