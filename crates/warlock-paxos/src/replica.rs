@@ -501,3 +501,98 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Stamp;
+    use crate::ids::View;
+
+    const PEER: NodeId = NodeId::new(2);
+
+    fn replica() -> Replica {
+        let state = ReplicaState {
+            incarnation: Incarnation::new(1),
+            first_sequence: 1,
+            snapshot: Slot::FIRST,
+            log_time: LogTime::ZERO,
+            decided: Vec::new(),
+        };
+        Replica::new(NodeId::new(1), Timing::DEFAULT, state)
+    }
+
+    fn ballot(round: u64) -> Ballot {
+        Ballot { view: View::new(1), round, node: PEER }
+    }
+
+    fn pvalue(round: u64, slot: u64) -> PValue {
+        let batch = Batch::no_op(Stamp { log_time: LogTime::ZERO, seed: slot });
+        PValue { ballot: ballot(round), slot: Slot::new(slot), batch }
+    }
+
+    fn applied(out: &mut Vec<Output>) -> Vec<u64> {
+        let mut slots = Vec::new();
+        for output in out.drain(..) {
+            if let Output::Notify(Notice::Apply { slot, .. }) = output {
+                slots.push(slot.position());
+            }
+        }
+        slots
+    }
+
+    #[test]
+    fn an_accepted_pvalue_counts_only_under_the_ballot_of_the_watermark() {
+        let (mut replica, mut out) = (replica(), Vec::new());
+        let now = Instant::from_nanos(0);
+        replica.handle_accepted(now, pvalue(1, 1), &mut out);
+        replica.handle_watermark(now, ballot(2), Slot::new(3), &mut out);
+        assert_eq!(applied(&mut out), [0; 0]);
+        replica.handle_accepted(now, pvalue(2, 1), &mut out);
+        replica.handle_accepted(now, pvalue(1, 1), &mut out);
+        assert_eq!(applied(&mut out), [1]);
+    }
+
+    #[test]
+    fn slots_are_applied_in_order_and_once() {
+        let (mut replica, mut out) = (replica(), Vec::new());
+        let now = Instant::from_nanos(0);
+        for slot in [2, 3, 2, 1, 1, 3] {
+            replica.handle_chosen(now, pvalue(1, slot), &mut out);
+        }
+        assert_eq!(applied(&mut out), [1, 2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "P3: two contents decided for s2")]
+    fn two_contents_for_a_slot_stop_the_node() {
+        let (mut replica, mut out) = (replica(), Vec::new());
+        let now = Instant::from_nanos(0);
+        replica.handle_chosen(now, pvalue(1, 2), &mut out);
+        let other = PValue { slot: Slot::new(2), ..pvalue(1, 7) };
+        replica.handle_chosen(now, other, &mut out);
+    }
+
+    #[test]
+    fn nothing_is_applied_while_a_snapshot_is_installed() {
+        let (mut replica, mut out) = (replica(), Vec::new());
+        let now = Instant::from_nanos(0);
+        replica.handle_watermark(now, ballot(1), Slot::new(9), &mut out);
+        let nothing = Learned {
+            from: Slot::FIRST,
+            batches: Vec::new(),
+            decided: Slot::new(9),
+            snapshot: Some(Slot::new(4)),
+        };
+        replica.handle_learned(now, PEER, nothing, &mut out);
+        let bytes = Bytes::from_static(b"image");
+        let chunk = SnapshotChunk { slot: Slot::new(4), offset: 0, total: 5, bytes };
+        replica.handle_snapshot_chunk(now, PEER, chunk, &mut out);
+        out.clear();
+        for slot in 1..=5 {
+            replica.handle_chosen(now, pvalue(1, slot), &mut out);
+        }
+        assert_eq!(applied(&mut out), [0; 0]);
+        replica.handle_snapshot_installed(now, Slot::new(4), LogTime::ZERO, &mut out);
+        assert_eq!(applied(&mut out), [4, 5]);
+    }
+}
