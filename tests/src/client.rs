@@ -191,11 +191,12 @@ impl Client {
                 return Ok(value);
             }
             let mut bytes = [0; 16 * 1024];
-            let count = self.stream.read(&mut bytes)?;
-            if count == 0 {
-                return Err(Lost("closed by the node".to_owned()));
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(Lost("closed by the node".to_owned())),
+                Ok(count) => self.input.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
-            self.input.extend_from_slice(&bytes[..count]);
         }
     }
 
@@ -217,6 +218,7 @@ impl Client {
                 Ok(0) => return Ok(total),
                 Ok(count) => total += count,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(total),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }

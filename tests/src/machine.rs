@@ -5,6 +5,7 @@ use std::fs::File;
 use std::process::{Command, Output};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 
 use crate::programs::target;
 
@@ -20,7 +21,8 @@ impl Machine {
     pub fn reserve() -> Self {
         let path = target().join("warlock-tests.lock");
         let lock = File::create(&path).expect("the directory of the profile can be written");
-        flock(&lock, FlockOperation::LockExclusive).expect("a local file can be locked");
+        retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))
+            .expect("a local file can be locked");
         Self { _lock: lock }
     }
 }
