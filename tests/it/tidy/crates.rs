@@ -69,7 +69,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "warlock-wal",
         ],
     ),
-    ("warlock-sim", &["warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"]),
+    (
+        "warlock-sim",
+        &["bytes", "warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"],
+    ),
     (
         "warlock-store",
         &["bytes", "hashbrown", "parking_lot", "warlock-resp", "wincode", "xxhash-rust"],

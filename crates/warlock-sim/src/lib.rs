@@ -1,0 +1,2 @@
+//! Whole Warlock clusters on one thread and in virtual time, everything drawn from one seed, and
+//! the checkers that judge what happened.
