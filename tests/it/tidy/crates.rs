@@ -8,7 +8,8 @@ use std::process::Command;
 use super::{Findings, required, root};
 
 /// Crates that obey a law: pure, deterministic, and blind to the world around them.
-const LAW_CRATES: &[&str] = &["warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"];
+const LAW_CRATES: &[&str] =
+    &["warlock-node", "warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"];
 
 /// Law crates that do without an operating system altogether.
 const NO_STD_CRATES: &[&str] = &["warlock-paxos", "warlock-resp"];
@@ -41,6 +42,21 @@ const CRATES_MAX: usize = 9;
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("warlock-admin", &["clap", "comfy-table", "serde", "serde_json", "tokio", "warlock-client"]),
     ("warlock-client", &["bytes", "getrandom", "rustix", "tokio", "warlock-resp"]),
+    (
+        "warlock-node",
+        &[
+            "bytes",
+            "crc32c",
+            "parking_lot",
+            "serde",
+            "serde_json",
+            "tracing",
+            "warlock-paxos",
+            "warlock-resp",
+            "warlock-store",
+            "warlock-wal",
+        ],
+    ),
     ("warlock-paxos", &["bytes", "wincode"]),
     ("warlock-resp", &["bytes"]),
     (
@@ -63,6 +79,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "toml",
             "tracing",
             "tracing-subscriber",
+            "warlock-node",
             "warlock-paxos",
             "warlock-resp",
             "warlock-store",
@@ -71,7 +88,14 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ),
     (
         "warlock-sim",
-        &["bytes", "warlock-paxos", "warlock-resp", "warlock-store", "warlock-wal"],
+        &[
+            "bytes",
+            "warlock-node",
+            "warlock-paxos",
+            "warlock-resp",
+            "warlock-store",
+            "warlock-wal",
+        ],
     ),
     (
         "warlock-store",

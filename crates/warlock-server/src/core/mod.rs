@@ -28,10 +28,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
+use warlock_node::{Recovery, RoleStates};
 use warlock_paxos::{
     Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing,
     View,
 };
+use warlock_wal::FsDisk;
 
 use crate::clock;
 use crate::front::limits::Limits;
@@ -47,7 +49,6 @@ use disk::{DiskEvent, LogHandle};
 use host::{Fatal, Host, Signals};
 use machine::Machine;
 use overview::{Overview, PeerFacts};
-use recovery::Recovery;
 use router::{LeaderItem, ReplicaItem, Router};
 
 /// Version of `warlockd`.
@@ -132,7 +133,7 @@ pub fn run(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), Run
 async fn run_node(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), RunError> {
     let shutdown = Shutdown::install().map_err(RunError::System)?;
     let listeners = Listeners::bind(&settings).await?;
-    let recovery = Recovery::run(&settings)?;
+    let recovery = recovery::run(&settings)?;
     let mut node = Running::start(&settings, settings_file, listeners, recovery)?;
     let fatal = tokio::select! {
         () = shutdown.requested() => None,
@@ -161,7 +162,7 @@ impl Running {
         settings: &Settings,
         settings_file: Option<PathBuf>,
         listeners: Listeners,
-        recovery: Recovery,
+        recovery: Recovery<FsDisk>,
     ) -> Result<Self, RunError> {
         let shared = Arc::new(shared(&recovery, settings));
         let metrics: SharedMetrics = Arc::new(Metrics::new(other_members(settings)));
@@ -171,20 +172,20 @@ impl Running {
         let (fatal, fatals) = unbounded_channel();
         let (handed_over, hand_overs) = unbounded_channel();
         let incarnation = recovery.incarnation;
+        let Recovery { wal, snapshots, applier, roles, log_time, identity, .. } = recovery;
         let transport = Transport::start(
             listeners.peer,
             local_identity(settings, incarnation),
             &settings.cluster.initial_members,
             peer_inbox,
-            recovery.incarnation_check(),
+            recovery::incarnation_check(identity),
             &metrics,
         );
-        let Recovery { wal, snapshots, applier, roles, log_time, .. } = recovery;
         let log_bytes = roles.log_bytes();
         let log = disk::start_log(wal, disk_inbox.clone(), Arc::clone(&metrics))
             .map_err(RunError::System)?;
         let jobs = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
-        let identity = identity(settings, settings_file, incarnation);
+        let identity = front_identity(settings, settings_file, incarnation);
         let options = front_options(settings, listeners.client, identity);
         let front = front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
         let http = http::start(listeners.http, Arc::clone(&shared), Arc::clone(&metrics))
@@ -264,7 +265,7 @@ impl Listeners {
     }
 }
 
-fn shared(recovery: &Recovery, settings: &Settings) -> Shared {
+fn shared(recovery: &Recovery<FsDisk>, settings: &Settings) -> Shared {
     let status = overview(settings).status(clock::now(), recovery.roles.leader.applied);
     Shared {
         lease: LeaseCell::default(),
@@ -319,7 +320,7 @@ fn local_identity(settings: &Settings, incarnation: Incarnation) -> LocalIdentit
     }
 }
 
-fn identity(
+fn front_identity(
     settings: &Settings,
     settings_file: Option<PathBuf>,
     incarnation: Incarnation,
@@ -353,7 +354,7 @@ fn front_limits(settings: &Settings) -> Limits {
     limits
 }
 
-fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: recovery::RoleStates) {
+fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: RoleStates) {
     let (node, membership, timing) = (settings.node_id, membership(settings), timing(settings));
     let now: Instant = clock::now();
     let acceptor = Acceptor::new(membership.clone(), timing, states.acceptor, now);
