@@ -1,0 +1,11 @@
+//! One node between its roles, its disk, its state machine and its clients, as plain data in and
+//! plain data out.
+//!
+//! The daemon gives it sockets, threads and clocks; the simulator gives it virtual ones. Both run
+//! this very code, so what a simulated cluster proves holds for a real one. The crate never reads
+//! a clock, draws a random number, opens a socket or starts a thread: time and entropy are inputs,
+//! and what is to be done is returned.
+
+mod recovery;
+
+pub use recovery::{Recovery, RecoveryOptions, RoleStates};

@@ -1,0 +1,166 @@
+//! From the data directory to the states that the roles start from.
+
+use warlock_paxos::{AcceptorState, Incarnation, LeaderState, LogTime, NodeId, ReplicaState, Slot};
+use warlock_store::{Applier, Options, Reader};
+use warlock_wal::{Disk, Identity, Recovered, SnapshotMeta, Snapshots, Tail, Wal, WalOptions};
+
+/// Sequences of one start: far more than a process can propose in its life.
+const SEQUENCE_BITS: u32 = 40;
+
+/// What a data directory is opened with.
+#[derive(Clone, Debug)]
+pub struct RecoveryOptions<'a> {
+    /// Name of the cluster; another one on disk is refused.
+    pub cluster: &'a str,
+    /// The node; another one on disk is refused.
+    pub node: NodeId,
+    /// Length of a log file, in bytes.
+    pub segment_bytes: u64,
+    /// Becomes the incarnation of a directory that is new (P7): random, never given twice.
+    pub incarnation: Incarnation,
+    /// Random bits that differ from start to start.
+    pub entropy: u64,
+}
+
+/// What the roles start from.
+#[derive(Debug)]
+pub struct RoleStates {
+    /// What the acceptor starts from.
+    pub acceptor: AcceptorState,
+    /// What the leader starts from.
+    pub leader: LeaderState,
+    /// What the replica starts from.
+    pub replica: ReplicaState,
+}
+
+impl RoleStates {
+    /// What the log holds above the snapshot, in bytes.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.replica.decided.iter().map(|batch| batch.as_bytes().len() as u64).sum()
+    }
+}
+
+/// A data directory that was read and is ready to be written.
+pub struct Recovery<D: Disk> {
+    /// The log, open for appending.
+    pub wal: Wal<D>,
+    /// The snapshot files.
+    pub snapshots: Snapshots<D>,
+    /// The state machine, at the newest snapshot: the roles hand it the batches of the log.
+    pub applier: Applier,
+    /// The same state machine, for readers.
+    pub reader: Reader,
+    /// What the roles start from.
+    pub roles: RoleStates,
+    /// Log time of the newest snapshot.
+    pub log_time: LogTime,
+    /// Which data directory this is (P7).
+    pub incarnation: Incarnation,
+    /// The identity file, which also remembers the data directories of peers.
+    pub identity: Identity<D>,
+}
+
+impl<D: Disk> Recovery<D> {
+    /// Reads the data directory on `disk`, and makes a new one if it is empty.
+    ///
+    /// # Errors
+    /// What is wrong with the directory and what to do, for the operator.
+    pub fn run(disk: D, options: &RecoveryOptions<'_>) -> Result<Self, String> {
+        let mut identity = own_identity(&disk, options)?;
+        let incarnation = identity.incarnation();
+        let wal_options = WalOptions {
+            segment_bytes: options.segment_bytes,
+            salt: salt(incarnation),
+            may_create: identity.starts() == 0,
+        };
+        let (wal, recovered) =
+            Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
+        // Only now: a first start that ends before it has a log may make one the next time.
+        let starts = identity.count_start().map_err(|error| error.to_string())?;
+        report(&recovered)?;
+        let snapshots = Snapshots::new(disk);
+        let hash_seed = u64::from(crc32c::crc32c(options.cluster.as_bytes()));
+        let (mut applier, reader) = warlock_store::new(Options { hash_seed, ..Options::default() });
+        if let Some(meta) = &recovered.snapshot {
+            restore(&snapshots, meta, &mut applier)?;
+        }
+        let log_time = recovered.snapshot.as_ref().map_or(LogTime::ZERO, |meta| meta.log_time);
+        let seed = salt(incarnation) ^ starts ^ options.entropy;
+        let roles = role_states(&recovered, incarnation, starts, seed, log_time);
+        Ok(Self { wal, snapshots, applier, reader, roles, log_time, incarnation, identity })
+    }
+}
+
+fn own_identity<D: Disk>(disk: &D, options: &RecoveryOptions<'_>) -> Result<Identity<D>, String> {
+    let found = Identity::load(disk.clone()).map_err(|error| error.to_string())?;
+    match found {
+        Some(identity) => {
+            identity.expect(options.cluster, options.node).map_err(|error| error.to_string())?;
+            Ok(identity)
+        }
+        None => Identity::create(disk.clone(), options.cluster, options.node, options.incarnation)
+            .map_err(|error| error.to_string()),
+    }
+}
+
+/// A part of the incarnation that no client can guess.
+const fn salt(incarnation: Incarnation) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = incarnation.bits().to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Logs what an operator should know; refuses a log that may have lost a promise (P2, P7).
+fn report(recovered: &Recovered) -> Result<(), String> {
+    for note in &recovered.notes {
+        tracing::warn!(%note, "found while reading the log");
+    }
+    match recovered.tail {
+        Tail::Suspect { sequence } => Err(format!(
+            "the log ends with something unreadable at frame {sequence}, so a promise to other \
+             nodes may be lost; the node must not vote with it. Restore the directory's newest \
+             state, or replace the node"
+        )),
+        Tail::Clean | Tail::Torn { .. } | Tail::Damaged { .. } => Ok(()),
+    }
+}
+
+fn restore<D: Disk>(
+    snapshots: &Snapshots<D>,
+    meta: &SnapshotMeta,
+    applier: &mut Applier,
+) -> Result<(), String> {
+    let mut reader = snapshots.open(meta.slot).map_err(|error| error.to_string())?;
+    applier.begin_restore();
+    while let Some(chunk) = reader.next_chunk().map_err(|error| error.to_string())? {
+        applier.restore_chunk(&chunk).map_err(|error| error.to_string())?;
+    }
+    applier.finish_restore().map_err(|error| error.to_string())
+}
+
+fn role_states(
+    recovered: &Recovered,
+    incarnation: Incarnation,
+    starts: u64,
+    seed: u64,
+    log_time: LogTime,
+) -> RoleStates {
+    let snapshot = recovered.snapshot.as_ref().map_or(Slot::FIRST, |meta| meta.slot);
+    RoleStates {
+        acceptor: AcceptorState {
+            ballot: recovered.ballot,
+            pvalues: recovered.undecided_pvalues(),
+            decided: recovered.held,
+            unknown: recovered.unknown.clone(),
+            restarted: starts > 1,
+        },
+        leader: LeaderState { ballot: recovered.ballot, applied: snapshot, log_time, seed },
+        replica: ReplicaState {
+            incarnation,
+            first_sequence: (starts << SEQUENCE_BITS) + 1,
+            snapshot,
+            log_time,
+            decided: recovered.decided_batches(),
+        },
+    }
+}
