@@ -21,7 +21,7 @@ use crate::time::{Instant, LogTime};
 use crate::timing::Timing;
 
 /// What an acceptor starts from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct AcceptorState {
     /// The highest ballot promised or accepted, as recovered from disk.
     pub ballot: Ballot,
@@ -35,14 +35,14 @@ pub struct AcceptorState {
     pub restarted: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Grant {
     ballot: Ballot,
     end: Instant,
 }
 
 /// The acceptor role of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Acceptor {
     membership: Membership,
     timing: Timing,
@@ -272,6 +272,12 @@ impl Acceptor {
     #[must_use]
     pub fn granted_to(&self, now: Instant) -> Option<Ballot> {
         self.grant.filter(|grant| now < grant.end).map(|grant| grant.ballot)
+    }
+
+    /// When what this acceptor refuses now ends: the lease that it granted (L1), and the silence
+    /// after its start (L2). For explorers that step from one decisive instant to the next.
+    pub fn refusals_end(&self) -> impl Iterator<Item = Instant> + '_ {
+        self.grant.map(|grant| grant.end).into_iter().chain(self.silent_until)
     }
 
     fn refuses_promise(&self, now: Instant, ballot: Ballot) -> bool {

@@ -18,7 +18,7 @@ use crate::ids::{Incarnation, NodeId, Origin};
 use crate::time::LogTime;
 
 /// What the master writes into the head of every batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// Time of the log when the batch was proposed.
     pub log_time: LogTime,
@@ -27,7 +27,7 @@ pub struct Stamp {
 }
 
 /// Commands of one node, on their way into one slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
     /// Who proposed it, and which of its proposals it is.
     pub origin: Origin,
@@ -36,11 +36,11 @@ pub struct Proposal {
 }
 
 /// The decided or proposed content of one slot.
-#[derive(Clone, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Batch(Bytes);
 
 /// Bytes that are not a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MalformedBatch;
 
 impl fmt::Display for MalformedBatch {

@@ -12,13 +12,13 @@ use crate::time::{Instant, Span};
 /// How many times a part of a snapshot is asked for before the transfer is given up.
 const FETCH_ATTEMPTS_MAX: u32 = 8;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Learning {
     node: NodeId,
     ask_again_at: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Fetching {
     node: NodeId,
     slot: Option<Slot>,
@@ -28,7 +28,7 @@ struct Fetching {
 }
 
 /// A peer is known to be ahead.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Behind {
     /// This node lacks this slot.
     slot: Slot,
@@ -38,7 +38,7 @@ struct Behind {
 }
 
 /// Catching up of one replica.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct CatchUp {
     retry: Span,
     /// What each peer said to have decided.

@@ -17,7 +17,7 @@ use crate::time::{Instant, Span};
 const RETRY_GROWTH_MAX: u64 = 4;
 
 /// Phase 2 of one slot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Commander {
     ballot: Ballot,
     slot: Slot,

@@ -16,14 +16,14 @@ use crate::time::{Instant, Span};
 /// Heartbeats whose answers still say something about the present.
 const ROUNDS_REMEMBERED: usize = 32;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Peer {
     round_trip: Option<Instant>,
     heard: Option<(Instant, Standing)>,
 }
 
 /// What one node knows of the others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Surroundings {
     node: NodeId,
     patience: Span,

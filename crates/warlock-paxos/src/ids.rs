@@ -100,7 +100,7 @@ impl fmt::Display for Slot {
 }
 
 /// Slots from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaRead, SchemaWrite)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite)]
 pub struct SlotRange {
     /// The first slot of the range.
     pub first: Slot,

@@ -11,7 +11,7 @@ use crate::message::Propose;
 use crate::time::{Instant, LogTime};
 
 /// A slot that was proposed and is not applied yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct InFlight {
     pub(crate) bytes: usize,
     pub(crate) proposed: Instant,
@@ -22,7 +22,7 @@ pub(crate) struct InFlight {
 }
 
 /// Leading with one ballot, from adoption to stepping down.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Lead {
     pub(crate) ballot: Ballot,
     pub(crate) adopted: Instant,
@@ -44,7 +44,7 @@ pub(crate) struct Lead {
 }
 
 /// A master on its way out (L5).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Leaving {
     /// When to go even if slots are still in flight.
     pub(crate) deadline: Instant,
@@ -198,7 +198,7 @@ impl Lead {
 }
 
 /// An exponentially weighted mean with weight 1/8 for the newest value.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 struct Smoothed(Option<u64>);
 
 impl Smoothed {

@@ -24,7 +24,7 @@ use crate::route::Input;
 use crate::time::{Instant, LogTime};
 use crate::timing::Timing;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Phase {
     Following,
     Scouting { ballot: Ballot, give_up: Instant },
@@ -32,7 +32,7 @@ enum Phase {
 }
 
 /// What a leader starts from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct LeaderState {
     /// The highest ballot that the node's disk holds.
     pub ballot: Ballot,
@@ -45,7 +45,7 @@ pub struct LeaderState {
 }
 
 /// The leader role of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Leader {
     node: NodeId,
     membership: Membership,

@@ -10,7 +10,7 @@ use crate::timing::Timing;
 /// Rounds that may still be answered; older ones are worth nothing, their lease would be over.
 const ROUNDS_REMEMBERED: usize = 16;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Round {
     number: u64,
     sent: Instant,
@@ -18,7 +18,7 @@ struct Round {
 }
 
 /// The lease of one ballot, as far as its master can prove it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct MasterLease {
     rounds: VecDeque<Round>,
     end: Option<Instant>,

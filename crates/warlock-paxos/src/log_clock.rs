@@ -7,7 +7,7 @@ use crate::time::{Instant, LogTime};
 const SLEW_PER_MILLION: u64 = 500;
 
 /// The log time as one node reckons it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct LogClock {
     anchor: Option<(LogTime, Instant)>,
     floor: LogTime,

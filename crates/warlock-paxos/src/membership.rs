@@ -8,7 +8,7 @@ use core::fmt;
 use crate::ids::{NodeId, View};
 
 /// The voters of one view.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
     view: View,
     voters: Arc<[NodeId]>,
@@ -68,7 +68,7 @@ impl fmt::Display for Membership {
 }
 
 /// Which voters answered one question. Answers of others, and second answers, never count (P4).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally {
     answered: BTreeSet<NodeId>,
 }

@@ -11,7 +11,7 @@ use crate::record::PValue;
 use crate::time::LogTime;
 
 /// Everything that one node says to another.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub enum Message {
     /// Asks an acceptor to promise a ballot (PMMC 2, phase 1).
     P1a(P1a),
@@ -50,7 +50,7 @@ pub enum Message {
 }
 
 /// Asks an acceptor to promise a ballot.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct P1a {
     /// The ballot to promise.
     pub ballot: Ballot,
@@ -59,7 +59,7 @@ pub struct P1a {
 }
 
 /// Answers a [`P1a`].
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct P1b {
     /// The ballot that was asked for.
     pub asked: Ballot,
@@ -79,7 +79,7 @@ pub struct P1b {
 }
 
 /// Asks an acceptor to accept a batch.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct P2a {
     /// The ballot of the master.
     pub ballot: Ballot,
@@ -92,7 +92,7 @@ pub struct P2a {
 }
 
 /// Answers a [`P2a`].
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct P2b {
     /// The ballot of the `P2a` answered.
     pub asked: Ballot,
@@ -105,7 +105,7 @@ pub struct P2b {
 }
 
 /// Tells how far the log is decided.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Decision {
     /// The ballot of the master that says so. A pvalue that a node accepted under this very ballot
     /// for a slot below `decided` is the decided one.
@@ -115,7 +115,7 @@ pub struct Decision {
 }
 
 /// Asks the master to put commands into the log.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Propose {
     /// The ballot of the master addressed; another master, or the same in a later ballot, ignores
     /// it.
@@ -131,7 +131,7 @@ pub struct Propose {
 
 /// Tells which proposals were never proposed and never will be, so that they may go to another
 /// master.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Declined {
     /// The ballot that they were addressed to.
     pub ballot: Ballot,
@@ -140,7 +140,7 @@ pub struct Declined {
 }
 
 /// What a node says of the mastership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub enum Standing {
     /// I am the master under this ballot and hold a lease of a quorum. Slots at or above `barrier`
     /// were never proposed under a lower ballot.
@@ -160,7 +160,7 @@ pub enum Standing {
 }
 
 /// Tells that the sender lives and what it sees.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Heartbeat {
     /// Counts the sender's heartbeats; the answer repeats it, so that only round trips count.
     pub round: u64,
@@ -183,7 +183,7 @@ pub struct Heartbeat {
 }
 
 /// Answers a [`Heartbeat`].
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Ack {
     /// The round answered.
     pub round: u64,
@@ -196,14 +196,14 @@ pub struct Ack {
 }
 
 /// Asks a replica for decided slots.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Learn {
     /// The first slot wanted.
     pub from: Slot,
 }
 
 /// Answers a [`Learn`].
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Learned {
     /// The first slot told.
     pub from: Slot,
@@ -217,14 +217,14 @@ pub struct Learned {
 }
 
 /// Asks the master for a slot at which a read is linearizable.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct ReadIndex {
     /// Never used twice, also not for a retry.
     pub id: u64,
 }
 
 /// Answers a [`ReadIndex`].
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct ReadIndexed {
     /// The id asked with.
     pub id: u64,
@@ -236,21 +236,21 @@ pub struct ReadIndexed {
 }
 
 /// Tells that a master gave its lease up.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct Release {
     /// The ballot whose grants end.
     pub ballot: Ballot,
 }
 
 /// Asks a node to start an election at once.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct HandOver {
     /// The ballot that was released.
     pub ballot: Ballot,
 }
 
 /// Asks for a part of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct SnapshotFetch {
     /// The snapshot that a transfer goes on with; `None` asks for the newest.
     pub slot: Option<Slot>,
@@ -259,7 +259,7 @@ pub struct SnapshotFetch {
 }
 
 /// Tells a part of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct SnapshotChunk {
     /// The snapshot covers every slot below this one.
     pub slot: Slot,

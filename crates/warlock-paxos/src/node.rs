@@ -20,7 +20,7 @@ use crate::scout::Scout;
 use crate::time::{Instant, LogTime};
 
 /// The roles that a node starts with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct NodeState {
     /// The acceptor.
     pub acceptor: Acceptor,
@@ -31,7 +31,7 @@ pub struct NodeState {
 }
 
 /// What the host of a [`Node`] has to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum NodeEffect {
     /// The host must send the message.
     Send {
@@ -52,7 +52,7 @@ pub enum NodeEffect {
 }
 
 /// One node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Node {
     id: NodeId,
     /// The acceptor.

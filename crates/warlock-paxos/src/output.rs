@@ -16,7 +16,7 @@ use crate::scout::Scout;
 use crate::time::{Instant, LogTime};
 
 /// One thing that the host must do for a role.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Output {
     /// The host must send the message to the node, or deliver it here if `to` is this node.
     Send {
@@ -55,7 +55,7 @@ pub enum Output {
 }
 
 /// What one role tells another of the same node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Tell {
     /// Tells the acceptor that every slot below `slot` is decided, and the contents that were
     /// applied since it was last told.
@@ -143,7 +143,7 @@ pub enum Tell {
 }
 
 /// What a quorum of acceptors told a scout (P3).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Adopted {
     /// The ballot that the quorum promised.
     pub ballot: Ballot,
@@ -158,7 +158,7 @@ pub struct Adopted {
 }
 
 /// What a role tells the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// The host must apply the batch to the state machine. Slots come without gaps, each once (P5).
     Apply {
@@ -231,7 +231,7 @@ pub enum Notice {
 }
 
 /// What is known of a submission that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It was not executed and never will be.
     NotExecuted,
@@ -240,7 +240,7 @@ pub enum Fate {
 }
 
 /// Facts for the log of an operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// An election began here.
     Scouting(Ballot),
@@ -269,7 +269,7 @@ pub enum Event {
 }
 
 /// Why a master stepped down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It could not renew its lease for a whole lease.
     LeaseLost,

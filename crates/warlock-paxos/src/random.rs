@@ -3,7 +3,7 @@
 use crate::time::Span;
 
 /// A stream of numbers that its seed determines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -12,7 +12,7 @@ use crate::message::{Message, ReadIndex};
 use crate::output::{Notice, Output};
 use crate::time::{Instant, Span};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Read {
     ticket: u64,
     deadline: Instant,
@@ -21,7 +21,7 @@ struct Read {
 }
 
 /// The reads of one node that wait for the master's word or for the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Reads {
     next_id: u64,
     reads: BTreeMap<u64, Read>,

@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::ids::{Ballot, Slot};
 
 /// A batch accepted for a slot under a ballot.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
 pub struct PValue {
     /// The ballot that it was accepted under.
     pub ballot: Ballot,
@@ -19,7 +19,7 @@ pub struct PValue {
 }
 
 /// One durable fact. The WAL keeps them in the order of writing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Record {
     /// The acceptor will never again promise or accept under a lower ballot (P2).
     Promise {

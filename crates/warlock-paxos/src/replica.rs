@@ -26,7 +26,7 @@ use crate::time::{Instant, LogTime};
 use crate::timing::Timing;
 
 /// What a replica starts from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ReplicaState {
     /// Identity of the data directory.
     pub incarnation: Incarnation,
@@ -41,7 +41,7 @@ pub struct ReplicaState {
 }
 
 /// The replica role of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Replica {
     node: NodeId,
     applied: Slot,

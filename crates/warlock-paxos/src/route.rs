@@ -22,7 +22,7 @@ pub enum RoleName {
 }
 
 /// What arrives in the mailbox of a role.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Input {
     /// A message of a node, this one included.
     Peer {

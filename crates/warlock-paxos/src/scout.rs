@@ -17,7 +17,7 @@ use crate::record::PValue;
 use crate::time::{Instant, LogTime, Span};
 
 /// Phase 1 of one ballot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Scout {
     ballot: Ballot,
     membership: Membership,
@@ -30,7 +30,7 @@ pub struct Scout {
 }
 
 /// What of a promise matters later: its pvalues, and the slots for which it does not count.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Answer {
     decided: Slot,
     pvalues: Vec<PValue>,

@@ -16,13 +16,13 @@ use crate::message::{Declined, Message, Propose};
 use crate::output::{Fate, Notice, Output};
 use crate::time::{Instant, Span};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Sent {
     ballot: Ballot,
     sequence: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Submission {
     ticket: u64,
     commands: Bytes,
@@ -31,7 +31,7 @@ struct Submission {
 }
 
 /// The submissions of one node in the order in which clients must see their replies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Submissions {
     node: NodeId,
     incarnation: Incarnation,

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::time::{Instant, Span};
 
 /// The tunable spans of one cluster; every node must have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
     lease: Span,
     heartbeat: Span,
@@ -13,7 +13,7 @@ pub struct Timing {
 }
 
 /// Why spans do not fit together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimingError {
     /// The lease must outlast several heartbeats, or one lost message ends it.
     LeaseTooShort,
