@@ -5,7 +5,7 @@
 
 use warlock_paxos::{NodeId, Slot};
 
-use super::Violation;
+use super::{Violation, index_of};
 
 const PROPERTY: &str = "agreement";
 
@@ -56,11 +56,6 @@ impl Agreement {
     pub fn end(&self) -> Slot {
         Slot::new(Slot::FIRST.position() + self.decided.len() as u64)
     }
-}
-
-/// Where a table by slot keeps `slot`.
-fn index_of(slot: Slot) -> usize {
-    usize::try_from(slot.distance_from(Slot::FIRST)).expect("a simulated log fits in memory")
 }
 
 #[cfg(test)]
