@@ -74,17 +74,23 @@ impl Acceptor {
         for (slot, (ballot, _)) in &pvalues {
             assert!(*ballot <= state.ballot, "P2: {slot} accepted at {ballot} above the promise");
         }
+        let remembered = if mutant!(PromiseForgottenOnRestart) {
+            pvalues.values().map(|(ballot, _)| *ballot).max().unwrap_or(Ballot::ZERO)
+        } else {
+            state.ballot
+        };
         Self {
             membership,
             timing,
-            ballot: state.ballot,
+            ballot: remembered,
             pvalues,
             unknown: state.unknown,
             decided: state.decided,
             decided_recorded: state.decided,
             held: state.decided,
             grant: None,
-            silent_until: state.restarted.then(|| timing.grant_end(now)),
+            silent_until: (state.restarted && !mutant!(NoSilenceAfterRestart))
+                .then(|| timing.grant_end(now)),
             log_time: None,
             persists_waiting: 0,
             waiting_since: None,
@@ -127,7 +133,10 @@ impl Acceptor {
         }
         assert!(self.ballot == p1a.ballot, "P2: promising {} at {}", p1a.ballot, self.ballot);
         let p1b = self.p1b(now, p1a);
-        let then = vec![Output::Send { to: from, message: Message::P1b(p1b) }];
+        let mut then = vec![Output::Send { to: from, message: Message::P1b(p1b) }];
+        if mutant!(PromiseBeforeSync) {
+            out.append(&mut then);
+        }
         let record = news.then_some(Record::Promise { ballot: p1a.ballot });
         self.persist(now, record, then, out);
     }
@@ -138,7 +147,11 @@ impl Acceptor {
         if ballot.node != from || ballot.view != self.membership.view() {
             return;
         }
-        if ballot < self.ballot {
+        let lower = match mutant!(BallotWithoutNode) {
+            false => ballot < self.ballot,
+            true => ballot.round < self.ballot.round,
+        };
+        if lower {
             let p2b = P2b { asked: ballot, promised: self.ballot, slot, held: self.held };
             out.push(Output::Send { to: from, message: Message::P2b(p2b) });
             return;
@@ -153,7 +166,10 @@ impl Acceptor {
         assert!(self.ballot == ballot, "P2: accepted {slot} under {ballot} at {}", self.ballot);
         out.push(Output::Tell(Tell::Watermark { ballot, decided }));
         let p2b = P2b { asked: ballot, promised: ballot, slot, held: self.held };
-        let then = vec![Output::Send { to: from, message: Message::P2b(p2b) }];
+        let mut then = vec![Output::Send { to: from, message: Message::P2b(p2b) }];
+        if mutant!(AcceptBeforeSync) {
+            out.append(&mut then);
+        }
         self.persist_decided(now, record.is_some(), out);
         self.persist(now, record, then, out);
     }
@@ -290,7 +306,7 @@ impl Acceptor {
         let silent = self.silent_until.is_some_and(|end| now < end);
         // A master that raises its own ballot has given up the lease of the lower one by that.
         let leased = self.granted_to(now).is_some_and(|granted| granted.node != ballot.node);
-        silent || leased
+        silent || (leased && !mutant!(PromiseDuringGrant))
     }
 
     fn raise_ballot(&mut self, ballot: Ballot) {
@@ -363,7 +379,10 @@ impl Acceptor {
         if self.grant.is_some_and(|grant| grant.ballot > ballot && now < grant.end) {
             return false;
         }
-        let end = self.timing.grant_end(now);
+        let end = match mutant!(LeaseWithoutMargin) {
+            false => self.timing.grant_end(now),
+            true => now.after(self.timing.lease()),
+        };
         self.grant = Some(Grant { ballot, end });
         true
     }

@@ -168,7 +168,8 @@ impl CatchUp {
             return;
         }
         let end = offset + bytes.len() as u64;
-        if bytes.is_empty() || end > total || slot <= applied {
+        let old = slot <= applied && !mutant!(OlderSnapshotInstalled);
+        if bytes.is_empty() || end > total || old {
             self.fetching = None;
             self.note_in_vain(now, applied);
             return;

@@ -93,7 +93,8 @@ impl Commander {
 
     /// Handles the answer of an acceptor.
     pub fn handle_p2b(&mut self, from: NodeId, p2b: &P2b, out: &mut Vec<Output>) {
-        if p2b.asked != self.ballot || p2b.slot != self.slot {
+        let other = p2b.asked != self.ballot && !mutant!(OldBallotAnswersCount);
+        if other || p2b.slot != self.slot {
             return;
         }
         if p2b.promised > self.ballot {
@@ -103,7 +104,8 @@ impl Commander {
             }
             return;
         }
-        if p2b.promised < self.ballot || !self.accepts.add(&self.membership, from) {
+        let lower = p2b.promised < self.ballot && !mutant!(OldBallotAnswersCount);
+        if lower || !self.accepts.add(&self.membership, from) {
             return;
         }
         out.push(Output::Tell(Tell::Held { node: from, ballot: self.ballot, held: p2b.held }));

@@ -106,6 +106,11 @@ impl Surroundings {
         })
     }
 
+    /// Whether a heartbeat of `node` came lately, whatever it said.
+    pub(crate) fn hears(&self, now: Instant, node: NodeId) -> bool {
+        self.heard(now).any(|(heard, _)| heard == node)
+    }
+
     fn heard(&self, now: Instant) -> impl Iterator<Item = (NodeId, Standing)> + '_ {
         self.peers.iter().filter_map(move |(&node, peer)| {
             let (at, standing) = peer.heard?;

@@ -79,8 +79,8 @@ impl Lead {
         let Propose { origin, previous, commands, .. } = propose;
         let stream = (origin.node, origin.incarnation);
         let last = self.streams.get(&stream).copied();
-        let repeated = last.is_some_and(|last| origin.sequence <= last);
-        let gap = previous.is_some() && previous != last;
+        let repeated = last.is_some_and(|last| origin.sequence <= last) && !mutant!(NoDedup);
+        let gap = previous.is_some() && previous != last && !mutant!(NoDedup);
         let full = self.queue_bytes + commands.len() > QUEUE_BYTES_MAX && self.queue_bytes > 0;
         if repeated || gap || full {
             return;
@@ -103,9 +103,17 @@ impl Lead {
         self.in_flight.first_key_value().map_or(self.next_slot, |(&slot, _)| slot)
     }
 
+    /// Past the last slot that was chosen, whatever stands before it: nothing that can be relied
+    /// on, and only the mutant `DecidedBeyondGap` does.
+    pub(crate) fn past_last_chosen(&self) -> Slot {
+        let last = self.in_flight.iter().rev().find(|(_, flight)| flight.chosen);
+        last.map_or_else(|| self.decided(), |(slot, _)| slot.next())
+    }
+
     /// Takes out what is chosen and applied up to the first slot that is not.
     pub(crate) fn settle(&mut self, applied: Slot) -> BTreeMap<Slot, InFlight> {
-        let open = |(slot, flight): (&Slot, &InFlight)| !flight.chosen || *slot >= applied;
+        let counts = |flight: &InFlight| flight.chosen || mutant!(WindowByOthersProgress);
+        let open = |(slot, flight): (&Slot, &InFlight)| !counts(flight) || *slot >= applied;
         let first = self.in_flight.iter().find(|&(slot, flight)| open((slot, flight)));
         let first = first.map_or(self.next_slot, |(&slot, _)| slot);
         let later = self.in_flight.split_off(&first);

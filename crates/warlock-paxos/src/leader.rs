@@ -83,7 +83,7 @@ impl Leader {
         let mut random = Random::new(state.seed);
         // An answer to an earlier process of this node must not pass for one to a round of this
         // process.
-        let round = random.next() >> 1;
+        let round = if mutant!(RoundsStartAtZero) { 0 } else { random.next() >> 1 };
         Self {
             node,
             membership,

@@ -40,9 +40,14 @@ impl MasterLease {
         &mut self,
         number: u64,
         from: NodeId,
+        now: Instant,
         membership: &Membership,
         timing: &Timing,
     ) -> bool {
+        let number = match mutant!(GrantsOfRoundsSummed) {
+            false => number,
+            true => self.rounds.back().map_or(number, |newest| newest.number),
+        };
         let Some(round) = self.rounds.iter_mut().find(|round| round.number == number) else {
             return false;
         };
@@ -50,7 +55,11 @@ impl MasterLease {
         if !round.grants.is_quorum(membership) {
             return false;
         }
-        let end = timing.lease_end(round.sent);
+        let sent = if mutant!(LeaseFromReply) { now } else { round.sent };
+        let end = match mutant!(LeaseWithoutMargin) {
+            false => timing.lease_end(sent),
+            true => sent.after(timing.lease()),
+        };
         let longer = self.end.is_none_or(|known| known < end);
         if longer {
             self.end = Some(end);
@@ -75,6 +84,9 @@ mod tests {
     use crate::ids::View;
     use crate::time::Span;
 
+    /// When answers come in the tests.
+    const LATER: Instant = Instant::from_nanos(9_000_000);
+
     fn three() -> Membership {
         Membership::new(View::new(1), [1, 2, 3].map(NodeId::new))
     }
@@ -84,8 +96,8 @@ mod tests {
         let mut lease = MasterLease::default();
         lease.begin_round(1, Instant::from_nanos(0));
         lease.begin_round(2, Instant::from_nanos(100));
-        assert!(!lease.grant(1, NodeId::new(1), &three(), &Timing::DEFAULT));
-        assert!(!lease.grant(2, NodeId::new(2), &three(), &Timing::DEFAULT));
+        assert!(!lease.grant(1, NodeId::new(1), LATER, &three(), &Timing::DEFAULT));
+        assert!(!lease.grant(2, NodeId::new(2), LATER, &three(), &Timing::DEFAULT));
         assert_eq!(lease.end(), None);
     }
 
@@ -94,8 +106,8 @@ mod tests {
         let mut lease = MasterLease::default();
         let sent = Instant::from_nanos(1_000_000);
         lease.begin_round(1, sent);
-        lease.grant(1, NodeId::new(1), &three(), &Timing::DEFAULT);
-        assert!(lease.grant(1, NodeId::new(3), &three(), &Timing::DEFAULT));
+        lease.grant(1, NodeId::new(1), LATER, &three(), &Timing::DEFAULT);
+        assert!(lease.grant(1, NodeId::new(3), LATER, &three(), &Timing::DEFAULT));
         assert_eq!(lease.end(), Some(sent.after(Span::from_millis(475))));
         assert!(lease.is_held(sent.after(Span::from_nanos(474_999_999))));
         assert!(!lease.is_held(sent.after(Span::from_millis(475))));
@@ -105,8 +117,8 @@ mod tests {
     fn a_node_without_a_vote_and_a_second_answer_do_not_count() {
         let mut lease = MasterLease::default();
         lease.begin_round(1, Instant::from_nanos(0));
-        assert!(!lease.grant(1, NodeId::new(9), &three(), &Timing::DEFAULT));
-        assert!(!lease.grant(1, NodeId::new(2), &three(), &Timing::DEFAULT));
-        assert!(!lease.grant(1, NodeId::new(2), &three(), &Timing::DEFAULT));
+        assert!(!lease.grant(1, NodeId::new(9), LATER, &three(), &Timing::DEFAULT));
+        assert!(!lease.grant(1, NodeId::new(2), LATER, &three(), &Timing::DEFAULT));
+        assert!(!lease.grant(1, NodeId::new(2), LATER, &three(), &Timing::DEFAULT));
     }
 }

@@ -10,6 +10,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[doc(hidden)]
+#[macro_use]
+pub mod mutants;
+
 mod acceptor;
 mod batch;
 mod catchup;

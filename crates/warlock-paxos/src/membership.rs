@@ -53,7 +53,7 @@ impl Membership {
     /// How many voters are a majority.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.voters.len() / 2 + 1
+        self.voters.len() / 2 + usize::from(!mutant!(QuorumIsHalf))
     }
 }
 
@@ -76,7 +76,11 @@ pub struct Tally {
 impl Tally {
     /// Counts `node` if it is a voter that has not answered yet; says whether it counted.
     pub fn add(&mut self, membership: &Membership, node: NodeId) -> bool {
-        membership.is_voter(node) && self.answered.insert(node)
+        let counted = match mutant!(DuplicateAnswersCount) && self.contains(node) {
+            false => node,
+            true => self.missing(membership).first().copied().unwrap_or(node),
+        };
+        membership.is_voter(node) && self.answered.insert(counted)
     }
 
     /// Whether a majority of the voters answered.

@@ -215,6 +215,10 @@ impl Node {
         input: Input,
         out: &mut Vec<Output>,
     ) {
+        let name = match mutant!(OldBallotAnswersCount) {
+            false => name,
+            true => self.commanding().find(|(_, slot)| *slot == name.1).unwrap_or(name),
+        };
         let Some(commander) = self.commanders.get_mut(&name) else {
             self.leader.handle(now, wall, input, out);
             return;

@@ -125,8 +125,11 @@ impl Reads {
         master: Option<Ballot>,
         out: &mut Vec<Output>,
     ) {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = match mutant!(ReadIdReused) && self.reads.is_empty() {
+            false => self.next_id,
+            true => 1,
+        };
+        self.next_id = id + 1;
         read.ask_again_at = master.map(|_| now.after(self.retry));
         self.reads.insert(id, read);
         if let Some(ballot) = master {

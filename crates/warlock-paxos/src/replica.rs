@@ -456,7 +456,8 @@ impl Replica {
         }
         // Under one ballot only one content is proposed for a slot; under another it may differ.
         let accepted = self.accepted.get(&self.applied);
-        accepted.filter(|(under, _)| *under == ballot).map(|(_, batch)| batch.clone())
+        let counts = |under: Ballot| under == ballot || mutant!(AcceptedOfAnyBallotIsDecided);
+        accepted.filter(|(under, _)| counts(*under)).map(|(_, batch)| batch.clone())
     }
 
     fn apply(&mut self, now: Instant, slot: Slot, batch: Batch, out: &mut Vec<Output>) {

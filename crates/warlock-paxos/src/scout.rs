@@ -102,7 +102,7 @@ impl Scout {
         self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
         // The own promise too: a ballot that the own disk does not know could be used by two
         // processes of this node, one after the other.
-        let own = self.promises.contains(self.ballot.node);
+        let own = self.promises.contains(self.ballot.node) || mutant!(OwnPromiseNotNeeded);
         if own && self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
@@ -141,7 +141,8 @@ impl Scout {
                 bounds.insert(range.first.max(decided));
             }
         }
-        bounds.into_iter().all(|slot| self.readers(slot) >= self.membership.quorum())
+        let enough = if mutant!(UnreadableCounts) { 0 } else { self.membership.quorum() };
+        bounds.into_iter().all(|slot| self.readers(slot) >= enough)
     }
 
     fn readers(&self, slot: Slot) -> usize {
@@ -157,7 +158,7 @@ impl Scout {
                 continue;
             }
             let found = highest.entry(pvalue.slot).or_insert((pvalue.ballot, &pvalue.batch));
-            if pvalue.ballot > found.0 {
+            if (pvalue.ballot > found.0) != mutant!(LowestBallotWins) {
                 *found = (pvalue.ballot, &pvalue.batch);
             }
         }

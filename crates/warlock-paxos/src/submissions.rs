@@ -83,7 +83,11 @@ impl Submissions {
             return;
         };
         // What is proposed stands in front, and all of it under one ballot.
-        if applied >= barrier && self.proposed_to().is_some_and(|earlier| earlier < ballot) {
+        let proven = match mutant!(NoReproposal) {
+            false => applied >= barrier || mutant!(WriteRetried),
+            true => false,
+        };
+        if proven && self.proposed_to().is_some_and(|earlier| earlier < ballot) {
             self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
         }
         if self.proposed_to().is_some_and(|other| other != ballot) {
@@ -153,7 +157,8 @@ impl Submissions {
     ) {
         while self.waiting.front().is_some_and(|front| front.deadline <= now) {
             let Some(overdue) = self.pop() else { break };
-            let fate = if overdue.sent.is_some() { Fate::Unknown } else { Fate::NotExecuted };
+            let open = overdue.sent.is_some() && !mutant!(NotExecutedForUnknown);
+            let fate = if open { Fate::Unknown } else { Fate::NotExecuted };
             out.push(Output::Notify(Notice::Failed { ticket: overdue.ticket, fate }));
         }
         if self.resend_at.is_none_or(|at| now < at) {

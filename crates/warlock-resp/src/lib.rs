@@ -10,6 +10,10 @@
 
 extern crate alloc;
 
+#[doc(hidden)]
+#[macro_use]
+pub mod mutants;
+
 pub mod decimal;
 mod decode;
 mod encode;

@@ -10,7 +10,7 @@ use crate::limits::WINDOW_MAX;
 use crate::message::{Heartbeat, Standing};
 use crate::output::{Adopted, Event, Notice, Output, Reason, Tell};
 use crate::scout::Scout;
-use crate::time::{Instant, LogTime};
+use crate::time::{Instant, LogTime, Span};
 
 impl Leader {
     /// Handles a heartbeat of another node.
@@ -35,6 +35,13 @@ impl Leader {
         {
             out.push(Output::RetireScout(ballot));
             self.phase = Phase::Following;
+        }
+        if mutant!(YieldToAnyHigher) && self.leads().is_some_and(|own| own < heartbeat.ballot) {
+            self.step_down(now, Reason::Preempted, out);
+            self.hold_back(now);
+        }
+        if mutant!(OneWayIsAlive) {
+            self.surroundings.note_ack(from, self.round);
         }
         self.tell_mastership(now, out);
         self.consider_scouting(now, out);
@@ -78,7 +85,8 @@ impl Leader {
         self.clock.start_if_stopped(now, wall);
         let from = adopted.decided;
         let recovered = adopted.pvalues.last().map_or(from, |pvalue| pvalue.slot.next()).max(from);
-        let barrier = Slot::new(recovered.position() + WINDOW_MAX);
+        let window = if mutant!(BarrierWithoutWindow) { 1 } else { WINDOW_MAX };
+        let barrier = Slot::new(recovered.position() + window);
         self.phase = Phase::Leading(Box::new(Lead::new(ballot, now, from, barrier)));
         out.push(Output::Notify(Notice::Log(Event::Leading { ballot, from, barrier })));
         out.push(Output::Tell(Tell::Ahead { node: adopted.informant, decided: from }));
@@ -121,7 +129,8 @@ impl Leader {
             && self.membership.is_voter(self.node)
             && now >= self.held_back_until
             && self.standing(now) == Standing::Unhappy
-            && !self.surroundings.somebody_is_happy(now)
+            && (mutant!(YieldToAnyHigher) || !self.surroundings.somebody_is_happy(now))
+            && !(mutant!(OnlyWhenSilent) && self.surroundings.hears(now, self.ballot_seen.node))
             && self.surroundings.is_quorum_connected(now, &self.membership);
         if !may {
             self.scout_at = None;
@@ -131,7 +140,8 @@ impl Leader {
             Some(at) if now >= at => self.scout(now, out),
             Some(_) => {}
             None => {
-                let jitter = self.random.span_below(self.timing.heartbeat());
+                let most = if mutant!(NoBackOff) { Span::ZERO } else { self.timing.heartbeat() };
+                let jitter = self.random.span_below(most);
                 self.scout_at = Some(now.after(jitter));
             }
         }
@@ -153,6 +163,9 @@ impl Leader {
 
     /// A preempted leader waits, by a random time, for whoever preempted it.
     pub(super) fn hold_back(&mut self, now: Instant) {
+        if mutant!(NoBackOff) {
+            return;
+        }
         let jitter = self.random.span_below(self.timing.heartbeat());
         self.held_back_until =
             self.held_back_until.max(now.after(self.timing.patience()).after(jitter));

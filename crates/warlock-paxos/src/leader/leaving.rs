@@ -44,7 +44,9 @@ impl Leader {
         let ballot = lead.ballot;
         let declined = lead.decline_queue();
         decline(ballot, declined, out);
-        out.push(Output::Notify(Notice::Serve(None)));
+        if !mutant!(HandOverWhileServing) {
+            out.push(Output::Notify(Notice::Serve(None)));
+        }
         self.finish_leaving(now, out);
     }
 

@@ -21,11 +21,11 @@ impl Leader {
             self.consider_scouting(now, out);
             return;
         };
-        if from == self.node && ack.stalled {
+        if from == self.node && ack.stalled && !mutant!(LeadsWithStuckDisk) {
             self.step_down(now, Reason::DiskStalled, out);
             return;
         }
-        if ack.granted && lead.lease.grant(ack.round, from, &self.membership, &self.timing) {
+        if ack.granted && lead.lease.grant(ack.round, from, now, &self.membership, &self.timing) {
             let first = !core::mem::replace(&mut lead.lease_reported, true);
             if first {
                 out.push(Output::Notify(Notice::Log(Event::LeaseHeld(lead.ballot))));
@@ -46,7 +46,10 @@ impl Leader {
     ) {
         let id = ask.id;
         match &self.phase {
-            Phase::Leading(lead) if self.serves_reads(lead) && lead.lease.is_held(now) => {
+            Phase::Leading(lead)
+                if self.serves_reads(lead)
+                    && (lead.lease.is_held(now) || mutant!(ExpiryByTimer)) =>
+            {
                 let decision = Decision { ballot: lead.ballot, decided: self.decided() };
                 out.push(Output::Tell(Tell::Vouched { to: from, id, decision }));
             }
@@ -67,7 +70,7 @@ impl Leader {
     }
 
     pub(super) fn serves_reads(&self, lead: &Lead) -> bool {
-        lead.leaving.is_none() && self.applied >= lead.barrier
+        lead.leaving.is_none() && (self.applied >= lead.barrier || mutant!(ServeBeforeRecovered))
     }
 
     pub(super) fn standing(&self, now: Instant) -> Standing {
@@ -178,7 +181,9 @@ impl Leader {
         let Phase::Leading(mut lead) = core::mem::replace(&mut self.phase, Phase::Following) else {
             return;
         };
-        out.push(Output::Notify(Notice::Serve(None)));
+        if !(mutant!(HandOverWhileServing) && reason == Reason::HandedOver) {
+            out.push(Output::Notify(Notice::Serve(None)));
+        }
         out.push(Output::Notify(Notice::Log(Event::SteppedDown(lead.ballot, reason))));
         decline(lead.ballot, lead.decline_queue(), out);
         out.extend(lead.in_flight.keys().map(|&slot| Output::RetireCommander(lead.ballot, slot)));

@@ -10,7 +10,7 @@ use crate::ids::{Ballot, NodeId, Slot};
 use crate::lead::InFlight;
 use crate::limits::WINDOW_MAX;
 use crate::message::{Decision, Message, P2b, Propose};
-use crate::output::{Adopted, Notice, Output};
+use crate::output::{Adopted, Notice, Output, Tell};
 use crate::record::PValue;
 use crate::time::{Instant, LogTime};
 
@@ -24,7 +24,7 @@ impl Leader {
             return;
         }
         if lead.leaving.is_some() {
-            if !lead.has_taken(propose.origin) {
+            if !lead.has_taken(propose.origin) || mutant!(DeclinedAfterTaken) {
                 decline(lead.ballot, [(propose.origin.node, propose.origin.sequence)], out);
             }
             return;
@@ -138,6 +138,7 @@ impl Leader {
     /// chose, because others take what they accepted under that ballot for the decided content.
     pub(super) fn decided(&self) -> Slot {
         match &self.phase {
+            Phase::Leading(lead) if mutant!(DecidedBeyondGap) => lead.past_last_chosen(),
             Phase::Leading(lead) => self.applied.min(lead.decided()),
             Phase::Following | Phase::Scouting { .. } => self.applied,
         }
@@ -165,9 +166,13 @@ impl Leader {
         while slot < barrier {
             let found = recovered.next_if(|pvalue| pvalue.slot == slot);
             let batch = match found {
-                Some(pvalue) => pvalue.batch.clone(),
-                None => Batch::no_op(self.stamp(now)),
+                Some(pvalue) if !mutant!(OwnValueOverAccepted) => pvalue.batch.clone(),
+                _ => Batch::no_op(self.stamp(now)),
             };
+            if mutant!(GapsAssumed) && found.is_none() {
+                let pvalue = PValue { ballot: adopted.ballot, slot, batch: batch.clone() };
+                out.push(Output::Tell(Tell::Chosen(pvalue)));
+            }
             self.propose(now, slot, batch, out);
             slot = slot.next();
         }
