@@ -6,6 +6,18 @@
 //! a clock, draws a random number, opens a socket or starts a thread: time and entropy are inputs,
 //! and what is to be done is returned.
 
+mod host;
+mod machine;
+mod overview;
 mod recovery;
+pub mod seam;
+mod shared;
+mod snapshots;
+pub mod status;
 
+pub use host::{Effect, Fatal, Host, HostOptions, TICK};
+pub use machine::Machine;
+pub use overview::{Overview, PeerFacts};
 pub use recovery::{Recovery, RecoveryOptions, RoleStates};
+pub use shared::{Counters, LeaseCell, LeaseHeld, LogClockCell, Shared};
+pub use snapshots::{SnapshotDesk, SnapshotEvent, SnapshotJob};

@@ -42,6 +42,7 @@ impl RoleStates {
 }
 
 /// A data directory that was read and is ready to be written.
+#[derive(Debug)]
 pub struct Recovery<D: Disk> {
     /// The log, open for appending.
     pub wal: Wal<D>,

@@ -8,9 +8,9 @@ mod http;
 pub mod log;
 mod metrics;
 mod peer;
-mod seam;
 pub mod settings;
 mod shutdown;
-pub mod status;
 
 pub use core::{RunError, run};
+pub use peer::frame;
+pub use warlock_node::status;

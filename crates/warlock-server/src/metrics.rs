@@ -1,7 +1,7 @@
 //! Counters of this node, as `/metrics` shows them.
 //!
 //! A counter costs its writer one relaxed atomic addition, a histogram one uncontended lock; facts
-//! that live elsewhere (status, store) are read when somebody asks. No label ever holds a key name.
+//! that live elsewhere (status, store, what the host counted) are read when somebody asks. No label ever holds a key name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,22 +33,6 @@ pub(crate) const PREFIX: &str = "warlock";
 /// All counters of one node.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Times that this node became master.
-    pub(crate) masterships: Counter,
-    /// Elections that this node started.
-    pub(crate) elections: Counter,
-    /// Slots decided, as this node learned of them.
-    pub(crate) slots_decided: Counter,
-    /// Commands applied, from all nodes' clients.
-    pub(crate) commands_applied: Counter,
-    /// Proposals that this node sent to the master or gave to its own leader.
-    pub(crate) proposals: Counter,
-    /// Proposals answered with `-UNKNOWN`.
-    pub(crate) proposals_unknown: Counter,
-    /// Reads that needed an answer of the master, because this node holds no lease.
-    pub(crate) reads_confirmed: Counter,
-    /// Snapshots taken or received.
-    pub(crate) snapshots: Counter,
     /// Syncs of the WAL.
     pub(crate) wal_syncs: Counter,
     /// Duration of the WAL's syncs in seconds.
@@ -93,14 +77,6 @@ impl Metrics {
             registry.register(name, help, counter.clone());
             counter
         };
-        let masterships = counter("masterships", "Times that this node became master");
-        let elections = counter("elections", "Elections that this node started");
-        let slots_decided = counter("slots_decided", "Slots learned as decided");
-        let commands_applied = counter("commands_applied", "Commands applied, of all clients");
-        let proposals = counter("proposals", "Proposals of this node's clients");
-        let proposals_unknown = counter("proposals_unknown", "Proposals answered with -UNKNOWN");
-        let reads_confirmed = counter("reads_confirmed", "Reads that the master confirmed");
-        let snapshots = counter("snapshots", "Snapshots taken or received");
         let wal_written_bytes = counter("wal_written_bytes", "Bytes appended to the WAL");
         let wal_syncs = counter("wal_syncs", "Syncs of the WAL");
         let wal_bytes = Gauge::default();
@@ -109,22 +85,7 @@ impl Metrics {
         let wal_fsync = Histogram::new(exponential_buckets(16e-6, 2.0, 20));
         let help = "Duration of the WAL's syncs";
         registry.register_with_unit("wal_fsync", help, Unit::Seconds, wal_fsync.clone());
-        Self {
-            registry,
-            masterships,
-            elections,
-            slots_decided,
-            commands_applied,
-            proposals,
-            proposals_unknown,
-            reads_confirmed,
-            snapshots,
-            wal_syncs,
-            wal_fsync,
-            wal_written_bytes,
-            wal_bytes,
-            peers,
-        }
+        Self { registry, wal_syncs, wal_fsync, wal_written_bytes, wal_bytes, peers }
     }
 
     /// Counters of the connections with `peer`.
@@ -197,15 +158,13 @@ mod tests {
     #[test]
     fn text_is_openmetrics_with_prefix_and_units() {
         let metrics = Metrics::new([NodeId::new(2), NodeId::new(3)]);
-        metrics.elections.inc();
-        metrics.commands_applied.inc_by(7);
+        metrics.wal_written_bytes.inc_by(7);
         metrics.wal_bytes.set(4096);
         metrics.synced(Duration::from_micros(20));
         metrics.peer(NodeId::new(2)).rtt_seconds.set(0.25);
         let text = metrics.encode(&Registry::default()).unwrap();
         for line in [
-            "warlock_elections_total 1",
-            "warlock_commands_applied_total 7",
+            "warlock_wal_written_bytes_total 7",
             "warlock_wal_bytes 4096",
             "warlock_wal_fsync_seconds_count 1",
             "warlock_wal_fsync_seconds_bucket{le=\"0.000016\"} 0",

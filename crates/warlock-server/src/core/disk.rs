@@ -7,14 +7,10 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant as StdInstant;
 
-use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
-use warlock_paxos::limits::SNAPSHOT_CHUNK_BYTES;
-use warlock_paxos::{NodeId, Record, Slot, SnapshotChunk};
-use warlock_store::SnapshotStream;
-use warlock_wal::{
-    FsDisk, SnapshotError, SnapshotMeta, SnapshotReceiver, Snapshots, Wal, WalError,
-};
+use warlock_node::{SnapshotDesk, SnapshotEvent, SnapshotJob};
+use warlock_paxos::{Record, Slot};
+use warlock_wal::{FsDisk, Snapshots, Wal, WalError};
 
 use crate::metrics::SharedMetrics;
 
@@ -29,28 +25,8 @@ pub(super) enum DiskEvent {
     Synced(u64),
     /// Writing failed; nothing further will be durable (P8).
     Failed(String),
-    /// A snapshot of this node of everything below the slot is complete.
-    SnapshotTaken(Slot),
-    /// A snapshot of this node could not be written; the log goes on growing.
-    SnapshotFailed(String),
-    /// A part of a snapshot for a peer.
-    SnapshotRead(NodeId, SnapshotChunk),
-    /// A snapshot of a peer was verified; these are its chunks.
-    SnapshotReceived { meta: SnapshotMeta, chunks: Vec<Vec<u8>> },
-    /// A snapshot of a peer was damaged or incomplete.
-    SnapshotRefused(String),
-}
-
-/// Work for the snapshot thread.
-pub(super) enum SnapshotJob {
-    /// Write what the stream gives.
-    Take { meta: SnapshotMeta, stream: Box<SnapshotStream> },
-    /// Read a part for a peer.
-    Read { to: NodeId, slot: Option<Slot>, offset: u64 },
-    /// Write a part of a peer's snapshot.
-    Receive { slot: Slot, offset: u64, total: u64, bytes: Bytes },
-    /// The peer's snapshot is complete.
-    Install,
+    /// What became of a snapshot job.
+    Snapshot(SnapshotEvent),
 }
 
 /// The core's end of the log thread.
@@ -125,107 +101,12 @@ pub(super) fn start_snapshots(
 ) -> std::io::Result<Sender<SnapshotJob>> {
     let (jobs, queue) = channel();
     std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || {
-        let mut worker = SnapshotWorker { snapshots, receiving: None };
+        let mut desk = SnapshotDesk::new(snapshots);
         while let Ok(job) = queue.recv() {
-            if let Some(event) = worker.work(job) {
-                let _ = events.send(event);
+            if let Some(event) = desk.work(job) {
+                let _ = events.send(DiskEvent::Snapshot(event));
             }
         }
     })?;
     Ok(jobs)
-}
-
-struct SnapshotWorker {
-    snapshots: Snapshots<FsDisk>,
-    receiving: Option<SnapshotReceiver<FsDisk>>,
-}
-
-impl SnapshotWorker {
-    fn work(&mut self, job: SnapshotJob) -> Option<DiskEvent> {
-        match job {
-            SnapshotJob::Take { meta, stream } => Some(match self.take(&meta, *stream) {
-                Ok(()) => DiskEvent::SnapshotTaken(meta.slot),
-                Err(error) => DiskEvent::SnapshotFailed(error.to_string()),
-            }),
-            SnapshotJob::Read { to, slot, offset } => {
-                Some(DiskEvent::SnapshotRead(to, self.read(slot, offset)))
-            }
-            SnapshotJob::Receive { slot, offset, total, bytes } => {
-                let received = self.receive(slot, offset, total, &bytes);
-                received.err().map(|error| {
-                    self.receiving = None;
-                    DiskEvent::SnapshotRefused(error.to_string())
-                })
-            }
-            SnapshotJob::Install => self.install(),
-        }
-    }
-
-    fn take(&self, meta: &SnapshotMeta, mut stream: SnapshotStream) -> Result<(), SnapshotError> {
-        let mut writer = self.snapshots.begin(meta)?;
-        while let Some(chunk) = stream.next_chunk() {
-            writer.write_chunk(&chunk)?;
-        }
-        writer.finish()
-    }
-
-    /// A part for a peer; empty if there is no such snapshot, so that the peer asks anew.
-    fn read(&self, slot: Option<Slot>, offset: u64) -> SnapshotChunk {
-        self.read_part(slot, offset).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read a snapshot for a peer");
-            let slot = slot.unwrap_or(Slot::FIRST);
-            SnapshotChunk { slot, offset, total: 0, bytes: Bytes::new() }
-        })
-    }
-
-    fn read_part(&self, slot: Option<Slot>, offset: u64) -> Result<SnapshotChunk, SnapshotError> {
-        let slot = match slot {
-            Some(slot) => slot,
-            None => self.snapshots.slots()?.last().copied().unwrap_or(Slot::FIRST),
-        };
-        let reader = self.snapshots.open(slot)?;
-        let total = reader.length();
-        let length = SNAPSHOT_CHUNK_BYTES.min(total.saturating_sub(offset));
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        let read = reader.read_at(&mut bytes, offset)?;
-        bytes.truncate(read);
-        Ok(SnapshotChunk { slot, offset, total, bytes: bytes.into() })
-    }
-
-    fn receive(
-        &mut self,
-        slot: Slot,
-        offset: u64,
-        total: u64,
-        bytes: &[u8],
-    ) -> Result<(), SnapshotError> {
-        if offset == 0 {
-            self.receiving = Some(self.snapshots.receive(slot, total)?);
-        }
-        match &mut self.receiving {
-            Some(receiving) if receiving.slot() == slot => receiving.write_at(bytes, offset),
-            _ => Ok(()),
-        }
-    }
-
-    fn install(&mut self) -> Option<DiskEvent> {
-        let receiving = self.receiving.take()?;
-        Some(match self.verify(receiving) {
-            Ok((meta, chunks)) => DiskEvent::SnapshotReceived { meta, chunks },
-            Err(error) => DiskEvent::SnapshotRefused(error.to_string()),
-        })
-    }
-
-    fn verify(
-        &self,
-        receiving: SnapshotReceiver<FsDisk>,
-    ) -> Result<(SnapshotMeta, Vec<Vec<u8>>), SnapshotError> {
-        let meta = receiving.finish()?;
-        let mut reader = self.snapshots.open(meta.slot)?;
-        let mut chunks = Vec::new();
-        while let Some(chunk) = reader.next_chunk()? {
-            chunks.push(chunk);
-        }
-        Ok((meta, chunks))
-    }
 }

@@ -9,26 +9,25 @@
 //! ```
 
 mod disk;
-mod host;
-mod machine;
 mod mailbox;
-mod overview;
 mod recovery;
 mod roles;
 mod router;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
-use warlock_node::{Recovery, RoleStates};
+use warlock_node::seam::Ask;
+use warlock_node::{
+    Fatal, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RoleStates, Shared, TICK,
+};
 use warlock_paxos::{
     Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing,
     View,
@@ -41,21 +40,14 @@ use crate::front::{self, FrontHandle, FrontOptions, Identity};
 use crate::http::{self, HttpServer};
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::peer::{self, LocalIdentity, PeerEvent, Transport};
-use crate::seam::{Ask, LeaseCell, LogClockCell, Shared};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
-use disk::{DiskEvent, LogHandle};
-use host::{Fatal, Host, Signals};
-use machine::Machine;
-use overview::{Overview, PeerFacts};
-use router::{LeaderItem, ReplicaItem, Router};
+use disk::DiskEvent;
+use router::{LeaderItem, Outlets, ReplicaItem, Router};
 
 /// Version of `warlockd`.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// How often `status` is renewed, also without news.
-const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a stopping node waits for its hand-over.
 const STOP_PATIENCE: Duration = Duration::from_millis(1000);
@@ -181,32 +173,31 @@ impl Running {
             recovery::incarnation_check(identity),
             &metrics,
         );
-        let log_bytes = roles.log_bytes();
         let log = disk::start_log(wal, disk_inbox.clone(), Arc::clone(&metrics))
             .map_err(RunError::System)?;
-        let jobs = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
+        let snapshots = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
         let identity = front_identity(settings, settings_file, incarnation);
         let options = front_options(settings, listeners.client, identity);
         let front = front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
         let http = http::start(listeners.http, Arc::clone(&shared), Arc::clone(&metrics))
             .map_err(RunError::System)?;
-        let machine = Machine::new(applier, log_time, front.queues.clone());
-        let signals = Signals { fatal, handed_over, snapshots: jobs };
-        let host = Host::new(settings, Arc::clone(&shared), metrics, machine, signals);
-        let router = Rc::new(Router::new(
-            settings.node_id,
-            transport,
-            log.clone(),
-            host,
-            roles.leader.ballot,
-        ));
-        router.host.borrow_mut().restored(roles.leader.applied, log_bytes);
+        let machine = Machine::new(applier, log_time, front.queues.len());
+        let host = Host::new(
+            host_options(settings),
+            Arc::clone(&shared),
+            machine,
+            roles.leader.applied,
+            roles.log_bytes(),
+        );
+        let queues = front.queues.clone();
+        let outlets = Outlets { queues, snapshots, fatal, handed_over };
+        let ballot = roles.leader.ballot;
+        let router = Rc::new(Router::new(settings.node_id, transport, log, host, outlets, ballot));
         spawn_roles(&router, settings, roles);
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
-        tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events, log));
-        let snapshot_after = settings.wal.snapshot_after_bytes;
-        tokio::task::spawn_local(run_status(Rc::clone(&router), snapshot_after));
+        tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events));
+        tokio::task::spawn_local(run_ticks(Rc::clone(&router), metrics));
         tracing::info!(version = VERSION, clients = %front.local_addr(), "started");
         Ok(Self { shared, router, front, http, fatals, hand_overs })
     }
@@ -237,7 +228,7 @@ impl Running {
 /// Returns when another node leads. Until then this node's vote may be needed: of three nodes the
 /// third may just have been started, and be silent (L2).
 async fn succession(router: &Router) {
-    while !router.host.borrow().is_succeeded() {
+    while !router.with_host(|host, _, _| host.is_succeeded()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -267,16 +258,16 @@ impl Listeners {
 
 fn shared(recovery: &Recovery<FsDisk>, settings: &Settings) -> Shared {
     let status = overview(settings).status(clock::now(), recovery.roles.leader.applied);
-    Shared {
-        lease: LeaseCell::default(),
-        log_clock: LogClockCell::default(),
-        store: recovery.reader.clone(),
-        status: parking_lot::Mutex::new(Arc::new(status)),
-        recovered: AtomicBool::new(false),
-        stopping: AtomicBool::new(false),
-        commands_total: AtomicU64::new(0),
-        connections_total: AtomicU64::new(0),
-        connections: AtomicU64::new(0),
+    Shared::new(recovery.reader.clone(), status)
+}
+
+fn host_options(settings: &Settings) -> HostOptions {
+    let timeout = u64::try_from(settings.client.request_timeout.as_nanos());
+    HostOptions {
+        node: settings.node_id,
+        request_timeout: Span::from_nanos(timeout.unwrap_or(u64::MAX)),
+        snapshot_after_bytes: settings.wal.snapshot_after_bytes,
+        overview: overview(settings),
     }
 }
 
@@ -365,29 +356,10 @@ fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: RoleStates) {
     tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
 }
 
-/// Takes what workers ask. Commands wait while too many are on their way through the log; what
-/// costs the log nothing does not wait for them.
+/// Takes what workers ask.
 async fn run_gateway(router: Rc<Router>, mut asks: UnboundedReceiver<Ask>) {
-    let mut held_back = VecDeque::new();
-    loop {
-        while !held_back.is_empty() && !router.host.borrow().is_crowded() {
-            let ask = held_back.pop_front();
-            ask.into_iter().for_each(|ask| router.host.borrow_mut().handle_ask(&router, ask));
-        }
-        let ask = if held_back.is_empty() {
-            asks.recv().await
-        } else {
-            let room = tokio::time::sleep(Duration::from_millis(1));
-            tokio::select! {
-                ask = asks.recv() => ask,
-                () = room => continue,
-            }
-        };
-        match ask {
-            Some(ask @ Ask::Write(_)) => held_back.push_back(ask),
-            Some(ask) => router.host.borrow_mut().handle_ask(&router, ask),
-            None => return,
-        }
+    while let Some(ask) = asks.recv().await {
+        router.with_host(|host, now, out| host.handle_ask(now, ask, out));
     }
 }
 
@@ -398,17 +370,17 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
             PeerEvent::Messages { from, messages } => {
                 for message in messages {
                     if let Message::Heartbeat(heartbeat) = &message {
-                        router.host.borrow_mut().note_heartbeat(from, heartbeat);
+                        router.with_host(|host, now, _| host.note_heartbeat(now, from, heartbeat));
                     }
                     router.receive(from, message);
                 }
             }
             PeerEvent::Up { node, version, client_addr, .. } => {
                 let facts = PeerFacts { version, client_addr };
-                router.host.borrow_mut().note_peer(node, Some(facts));
+                router.with_host(|host, now, _| host.note_peer(now, node, Some(facts)));
             }
             PeerEvent::Down { node } => {
-                router.host.borrow_mut().note_peer(node, None);
+                router.with_host(|host, now, _| host.note_peer(now, node, None));
                 router.leader.push(LeaderItem::PeerDown(node));
                 router.replica.push(ReplicaItem::PeerDown(node));
             }
@@ -417,54 +389,28 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
 }
 
 /// Takes what the disk threads have done.
-async fn run_disk(router: Rc<Router>, mut events: UnboundedReceiver<DiskEvent>, log: LogHandle) {
+async fn run_disk(router: Rc<Router>, mut events: UnboundedReceiver<DiskEvent>) {
     while let Some(event) = events.recv().await {
         match event {
             DiskEvent::Synced(records) => router.synced(records),
             DiskEvent::Failed(error) => {
                 tracing::error!(%error, "the log cannot be written: this node stops");
-                router.host.borrow().fail(Fatal::Disk(error));
+                router.fail(Fatal::Disk(error));
             }
-            DiskEvent::SnapshotTaken(slot) => {
-                router.host.borrow_mut().note_snapshot_done();
-                router.replica.push(ReplicaItem::Snapshot(slot));
-                log.truncate(slot);
-            }
-            DiskEvent::SnapshotFailed(error) => {
-                tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
-                router.host.borrow_mut().note_snapshot_done();
-            }
-            DiskEvent::SnapshotRead(to, chunk) => {
-                router.transport.send(to, &Message::SnapshotChunk(chunk));
-            }
-            DiskEvent::SnapshotReceived { meta, chunks } => {
-                // Before anything is recorded on top of it.
-                log.truncate(meta.slot);
-                let installed = router.host.borrow_mut().install(&meta, chunks);
-                router.replica.push(match installed {
-                    Ok((slot, log_time)) => ReplicaItem::Installed { slot, log_time },
-                    Err(error) => {
-                        tracing::error!(%error, "a snapshot of a peer cannot be restored");
-                        ReplicaItem::Refused
-                    }
-                });
-            }
-            DiskEvent::SnapshotRefused(error) => {
-                tracing::error!(%error, "a snapshot of a peer is damaged");
-                router.replica.push(ReplicaItem::Refused);
+            DiskEvent::Snapshot(event) => {
+                router.with_host(|host, _, out| host.handle_snapshot_event(event, out));
             }
         }
     }
 }
 
-/// Renews `status`, and has a snapshot taken when the log has grown enough.
-async fn run_status(router: Rc<Router>, snapshot_after_bytes: u64) {
-    let mut interval = tokio::time::interval(STATUS_INTERVAL);
+/// Lets the host do what is due from time to time.
+async fn run_ticks(router: Rc<Router>, metrics: SharedMetrics) {
+    let mut interval = tokio::time::interval(Duration::from_nanos(TICK.nanos()));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let mut host = router.host.borrow_mut();
-        host.handle_tick();
-        host.consider_snapshot(router.ballot(), snapshot_after_bytes);
+        let (written, ballot) = (metrics.wal_written_bytes.get(), router.ballot());
+        router.with_host(|host, now, out| host.handle_tick(now, written, ballot, out));
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>) {
     let mut out = Vec::new();
     replica.start(clock::now(), &mut out);
     router.carry_out(&mut out);
-    router.host.borrow().handle_recovered();
+    router.with_host(|host, now, _| host.handle_recovered(now));
     while router.replica.wait(replica.next_timeout()).await {
         let now = clock::now();
         while let Some(item) = router.replica.pop() {

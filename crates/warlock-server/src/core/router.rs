@@ -1,20 +1,25 @@
-//! Carries out what roles return: hands messages and words to mailboxes and peers, records to the
-//! log, notices to the host. It is the daemon's counterpart of `warlock_paxos::Node`.
+//! Carries out what roles and host return: hands messages and words to mailboxes and peers, records
+//! to the log, notices to the host, answers to workers. It is the daemon's counterpart of
+//! `warlock_paxos::Node`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+use warlock_node::{Effect, Fatal, Host, SnapshotJob};
 use warlock_paxos::{
     Ballot, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue, Record,
     RoleName, Scout, Slot, addressee, route_message,
 };
 
 use super::disk::LogHandle;
-use super::host::Host;
 use super::mailbox::Mailbox;
 use super::roles;
+use crate::clock;
+use crate::front::AnswerQueue;
 use crate::peer::Transport;
 
 /// What the acceptor's task takes.
@@ -59,6 +64,15 @@ pub(super) enum ReplicaItem {
     PeerDown(NodeId),
 }
 
+/// Where the host's effects go that are for nobody on the core thread.
+pub(super) struct Outlets {
+    /// By worker.
+    pub(super) queues: Vec<Arc<AnswerQueue>>,
+    pub(super) snapshots: std::sync::mpsc::Sender<SnapshotJob>,
+    pub(super) fatal: UnboundedSender<Fatal>,
+    pub(super) handed_over: UnboundedSender<()>,
+}
+
 /// Everything that role tasks share; all on the core thread.
 pub(super) struct Router {
     node: NodeId,
@@ -71,7 +85,10 @@ pub(super) struct Router {
     log: LogHandle,
     waiting: RefCell<VecDeque<Waiting>>,
     ballot: Cell<Ballot>,
-    pub(super) host: RefCell<Host>,
+    host: RefCell<Host>,
+    /// What the host wants done; empty between calls, kept for its memory.
+    effects: RefCell<Vec<Effect>>,
+    outlets: Outlets,
 }
 
 /// Answers of acceptors on their way to one scout or commander.
@@ -90,6 +107,7 @@ impl Router {
         transport: Transport,
         log: LogHandle,
         host: Host,
+        outlets: Outlets,
         ballot: Ballot,
     ) -> Self {
         Self {
@@ -104,12 +122,31 @@ impl Router {
             waiting: RefCell::default(),
             ballot: Cell::new(ballot),
             host: RefCell::new(host),
+            effects: RefCell::default(),
+            outlets,
         }
     }
 
     /// Delivers a message of `from` to the roles that it is for.
     pub(super) fn receive(&self, from: NodeId, message: Message) {
         route_message(from, message, |role, input| self.deliver(role, input));
+    }
+
+    /// Lets the host act, and carries out what it returned.
+    pub(super) fn with_host<T>(
+        &self,
+        act: impl FnOnce(&mut Host, Instant, &mut Vec<Effect>) -> T,
+    ) -> T {
+        let mut effects = self.effects.take();
+        let outcome = act(&mut self.host.borrow_mut(), clock::now(), &mut effects);
+        effects.drain(..).for_each(|effect| self.carry_out_effect(effect));
+        self.effects.replace(effects);
+        outcome
+    }
+
+    /// Stops the node.
+    pub(super) fn fail(&self, fatal: Fatal) {
+        let _ = self.outlets.fatal.send(fatal);
     }
 
     /// Carries out what a role returned, in order.
@@ -171,7 +208,44 @@ impl Router {
                 let mailbox = self.commanders.borrow_mut().remove(&(ballot, slot));
                 mailbox.inspect(|mailbox| mailbox.close());
             }
-            Output::Notify(notice) => self.host.borrow_mut().handle_notice(self, notice),
+            Output::Notify(notice) => {
+                self.with_host(|host, now, out| host.handle_notice(now, notice, out));
+            }
+        }
+    }
+
+    fn carry_out_effect(&self, effect: Effect) {
+        match effect {
+            Effect::Answer { worker, answer } => self.outlets.queues[worker].push(answer),
+            Effect::Submit { ticket, commands, deadline } => {
+                self.replica.push(ReplicaItem::Submit { ticket, commands, deadline });
+            }
+            Effect::Read { ticket, deadline } => {
+                self.replica.push(ReplicaItem::Read { ticket, deadline });
+            }
+            Effect::Expiry(deadline) => self.leader.push(LeaderItem::Deadline(deadline)),
+            Effect::Digest(slot, digest) => {
+                self.leader.push(LeaderItem::Digest(slot, digest));
+                self.replica.push(ReplicaItem::Digest(slot, digest));
+            }
+            Effect::Snapshot(job) => {
+                if self.outlets.snapshots.send(job).is_err() {
+                    tracing::error!("the snapshot thread is gone");
+                }
+            }
+            Effect::Stored(slot) => self.replica.push(ReplicaItem::Snapshot(slot)),
+            Effect::Truncate(slot) => self.log.truncate(slot),
+            Effect::Installed { slot, log_time } => {
+                self.replica.push(ReplicaItem::Installed { slot, log_time });
+            }
+            Effect::Refused => self.replica.push(ReplicaItem::Refused),
+            Effect::SendChunk { to, chunk } => {
+                self.transport.send(to, &Message::SnapshotChunk(chunk));
+            }
+            Effect::Fatal(fatal) => self.fail(fatal),
+            Effect::HandedOver => {
+                let _ = self.outlets.handed_over.send(());
+            }
         }
     }
 

@@ -15,7 +15,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use rustix::net::sockopt;
 
-use crate::seam::{AnswerQueue, Shared};
+use crate::front::AnswerQueue;
+use warlock_node::Shared;
 
 use super::Front;
 

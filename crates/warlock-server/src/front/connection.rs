@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use warlock_paxos::Instant;
 use warlock_resp::{Progress, RequestParser, RequestSpans};
 
-use crate::seam::ConnectionId;
+use warlock_node::seam::ConnectionId;
 
 use super::flow::{Flow, Waiting};
 use super::limits::{BUFFER_RETAINED, READS_PER_TURN};

@@ -11,7 +11,8 @@ use warlock_paxos::Span;
 use warlock_resp::{ReplyWriter, Request, looks_like_http};
 use warlock_store::{Class, CommandId, CommandSpec, ReadOutcome};
 
-use crate::seam::{ConnectionId, LeaseHeld, Shared};
+use warlock_node::seam::ConnectionId;
+use warlock_node::{LeaseHeld, Shared};
 
 use super::held::{Held, HeldKind};
 use super::limits::READS_THROUGH_LOG;
@@ -80,7 +81,7 @@ enum Permission<'a> {
 fn permit(right: Right, shared: &Shared) -> Permission<'_> {
     match right {
         Right::Answered { allowed: true, .. } => Permission::Granted(Proof::Ticket),
-        Right::None => match shared.lease.held() {
+        Right::None => match shared.lease.held(crate::clock::now) {
             Some(lease) => Permission::Granted(Proof::Lease(lease)),
             None => Permission::Withheld,
         },

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use warlock_resp::{ReplyWriter, Request};
 
 use crate::clock;
-use crate::status::{NodeStatus, State};
+use warlock_node::status::{NodeStatus, State};
 
 use super::session::DATABASES;
 use super::topology;

@@ -15,6 +15,7 @@
 //! for a client than [`limits`] allow.
 
 mod accept;
+mod answers;
 mod client;
 mod connection;
 mod flow;
@@ -44,7 +45,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use warlock_paxos::{Instant, Span};
 
 use crate::clock;
-use crate::seam::{AnswerQueue, Ask, Shared};
+use warlock_node::Shared;
+use warlock_node::seam::Ask;
+
+pub(crate) use answers::AnswerQueue;
 
 use accept::Acceptor;
 use limits::{FILES_RESERVED, Limits, REQUEST_LENGTH_MAX};

@@ -10,7 +10,8 @@ use warlock_resp::{Protocol, Request, RequestSpans};
 use warlock_store::entry;
 
 use crate::clock;
-use crate::seam::{Ask, Call, Chunk, ConnectionId, Shared};
+use warlock_node::Shared;
+use warlock_node::seam::{Ask, Call, Chunk, ConnectionId};
 
 use super::Front;
 use super::limits::{CHUNK_LENGTH, CHUNK_RESERVED, TICKETS_IN_FLIGHT};
@@ -141,7 +142,7 @@ impl Turn {
     /// and a TTL is a lower bound.
     pub(super) fn log_time_us(&mut self) -> u64 {
         let shared = &self.shared;
-        *self.log_time_us.get_or_insert_with(|| match shared.log_clock.now() {
+        *self.log_time_us.get_or_insert_with(|| match shared.log_clock.at(clock::now()) {
             Some(time) => time.micros(),
             None => shared.store.log_time_us(),
         })

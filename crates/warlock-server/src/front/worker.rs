@@ -17,7 +17,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use warlock_paxos::{Instant, Span};
 use warlock_resp::RequestSpans;
 
-use crate::seam::{Answer, AnswerQueue, Ask, ConnectionId, Shared};
+use crate::front::AnswerQueue;
+use warlock_node::Shared;
+use warlock_node::seam::{Answer, Ask, ConnectionId};
 
 use super::Front;
 use super::accept::Inbox;

@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::seam::Shared;
-use crate::status::{State, Status};
+use warlock_node::Shared;
+use warlock_node::status::{State, Status};
+use warlock_paxos::Instant;
+
+use crate::clock;
 
 /// Number of databases that a client can select.
 const DATABASES: u8 = 16;
@@ -23,6 +26,8 @@ pub(crate) trait Facts: Send + Sync + 'static {
     fn recovered(&self) -> bool;
     /// Whether this node is about to end.
     fn stopping(&self) -> bool;
+    /// What the clock says (L1).
+    fn now(&self) -> Instant;
     /// Numbers that are counted elsewhere.
     fn totals(&self) -> Totals;
 }
@@ -44,6 +49,22 @@ pub(crate) struct Totals {
     pub(crate) used_bytes: u64,
     /// Log time in microseconds since the Unix epoch; zero while unknown.
     pub(crate) log_time_us: u64,
+    /// Times that this node became master.
+    pub(crate) masterships: u64,
+    /// Elections that this node started.
+    pub(crate) elections: u64,
+    /// Slots decided, as this node learned of them.
+    pub(crate) slots_decided: u64,
+    /// Commands applied, from all nodes' clients.
+    pub(crate) commands_applied: u64,
+    /// Proposals that this node sent to the master or gave to its own leader.
+    pub(crate) proposals: u64,
+    /// Proposals answered with `-UNKNOWN`.
+    pub(crate) proposals_unknown: u64,
+    /// Reads that needed an answer of the master, because this node holds no lease.
+    pub(crate) reads_confirmed: u64,
+    /// Snapshots taken or received.
+    pub(crate) snapshots: u64,
 }
 
 impl Facts for Shared {
@@ -59,15 +80,29 @@ impl Facts for Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
     fn totals(&self) -> Totals {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
         Totals {
-            commands: self.commands_total.load(Ordering::Relaxed),
-            connections: self.connections_total.load(Ordering::Relaxed),
-            connections_open: self.connections.load(Ordering::Relaxed),
+            commands: read(&self.commands_total),
+            connections: read(&self.connections_total),
+            connections_open: read(&self.connections),
             keys: (0..DATABASES).map(|db| self.store.keys(db)).sum(),
             keys_with_expiry: (0..DATABASES).map(|db| self.store.keys_with_expiry(db)).sum(),
             used_bytes: self.store.used_bytes(),
-            log_time_us: self.log_clock.now().map_or(0, |time| time.micros()),
+            log_time_us: self.log_clock.at(clock::now()).map_or(0, |time| time.micros()),
+            masterships: read(&counters.masterships),
+            elections: read(&counters.elections),
+            slots_decided: read(&counters.slots_decided),
+            commands_applied: read(&counters.commands_applied),
+            proposals: read(&counters.proposals),
+            proposals_unknown: read(&counters.proposals_unknown),
+            reads_confirmed: read(&counters.reads_confirmed),
+            snapshots: read(&counters.snapshots),
         }
     }
 }
@@ -88,6 +123,7 @@ impl Collector for FactsCollector {
         standing(out, &status)?;
         gauge(out, "recovered", "Whether the disk is read", u64::from(self.0.recovered()))?;
         gauge(out, "stopping", "Whether the node is about to end", u64::from(self.0.stopping()))?;
+        counted_by_host(out, &totals)?;
         counter(out, "commands", "Commands of clients answered", totals.commands)?;
         counter(out, "connections", "Client connections accepted", totals.connections)?;
         gauge(out, "connections_open", "Client connections open", totals.connections_open)?;
@@ -96,6 +132,21 @@ impl Collector for FactsCollector {
         gauge(out, "used_bytes", "Bytes that keys and values need", totals.used_bytes)?;
         seconds(out, "log_clock_seconds", "Log time since the Unix epoch", totals.log_time_us)
     }
+}
+
+/// What the host of the roles counts.
+fn counted_by_host(out: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    counter(out, "masterships", "Times that this node became master", totals.masterships)?;
+    counter(out, "elections", "Elections that this node started", totals.elections)?;
+    counter(out, "slots_decided", "Slots learned as decided", totals.slots_decided)?;
+    let help = "Commands applied, of all clients";
+    counter(out, "commands_applied", help, totals.commands_applied)?;
+    counter(out, "proposals", "Proposals of this node's clients", totals.proposals)?;
+    let help = "Proposals answered with -UNKNOWN";
+    counter(out, "proposals_unknown", help, totals.proposals_unknown)?;
+    let help = "Reads that the master confirmed";
+    counter(out, "reads_confirmed", help, totals.reads_confirmed)?;
+    counter(out, "snapshots", "Snapshots taken or received", totals.snapshots)
 }
 
 /// What the node says of itself and the cluster.

@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
+use warlock_paxos::Span;
 
 use crate::metrics::{Metrics, PREFIX};
 
@@ -26,6 +27,9 @@ pub(crate) use facts::Facts;
 
 use facts::FactsCollector;
 use limited::LimitedListener;
+
+/// Age from which on the status says nothing about now.
+const STATUS_AGE_MAX: Span = Span::from_millis(1000);
 
 /// The thread that serves HTTP. Dropping it stops it.
 pub(crate) struct HttpServer {
@@ -135,10 +139,16 @@ fn unready(facts: &dyn Facts) -> Option<&'static str> {
         Some("this node is stopping")
     } else if !facts.recovered() {
         Some("this node recovers from its disk")
-    } else if facts.status().master.is_none() {
-        Some("no master with a quorum is known")
     } else {
-        None
+        let status = facts.status();
+        // The core renews it many times in this span, unless it hangs.
+        if facts.now().since(status.at) > STATUS_AGE_MAX {
+            Some("the core of this node does not answer")
+        } else if status.master.is_none() {
+            Some("no master with a quorum is known")
+        } else {
+            None
+        }
     }
 }
 

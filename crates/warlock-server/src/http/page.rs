@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::status::{NodeStatus, Role, State, Status};
+use warlock_node::status::{NodeStatus, Role, State, Status};
 
 const HEAD: &str = "\
 <!doctype html>

@@ -3,12 +3,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use warlock_paxos::NodeId;
+use warlock_paxos::{Instant, NodeId};
 
 use super::facts::Totals;
 use super::limited::CONNECTIONS_MAX;
 use super::*;
-use crate::status::{NodeStatus, Role, State as NodeState, Status};
+use warlock_node::status::{NodeStatus, Role, State as NodeState, Status};
+
+/// When everything is asked.
+const NOW: Instant = Instant::from_nanos(5_000_000_000);
 
 struct Node {
     status: Mutex<Arc<Status>>,
@@ -28,8 +31,12 @@ impl Facts for Node {
         self.flags.lock().1
     }
 
+    fn now(&self) -> Instant {
+        NOW
+    }
+
     fn totals(&self) -> Totals {
-        Totals { commands: 41, keys: 3, log_time_us: 1_500_000, ..Totals::default() }
+        Totals { commands: 41, elections: 2, keys: 3, log_time_us: 1_500_000, ..Totals::default() }
     }
 }
 
@@ -56,6 +63,7 @@ fn status() -> Status {
         ],
         local: 1,
         ballot: "v1.b3.n2".into(),
+        at: NOW,
     }
 }
 
@@ -99,6 +107,8 @@ fn node_that_cannot_serve_says_why() {
     };
     *facts.status.lock() = Arc::new(Status { master: None, ..status() });
     unready("no master with a quorum is known");
+    *facts.status.lock() = Arc::new(Status { at: Instant::from_nanos(3_999_999_999), ..status() });
+    unready("the core of this node does not answer");
     *facts.flags.lock() = (false, false);
     unready("this node recovers from its disk");
     *facts.flags.lock() = (true, true);
@@ -130,6 +140,7 @@ fn metrics_join_counters_and_facts() {
         "warlock_members_up 2",
         "warlock_applied_slot 101",
         "warlock_commands_total 41",
+        "warlock_elections_total 2",
         "warlock_keys 3",
         "warlock_log_clock_seconds 1.5",
         "warlock_wal_fsync_seconds_count 0",

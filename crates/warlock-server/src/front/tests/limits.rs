@@ -2,7 +2,7 @@
 
 use warlock_resp::{Progress, Protocol, RequestLimits, RequestParser};
 
-use crate::seam::ConnectionId;
+use warlock_node::seam::ConnectionId;
 
 use super::super::limits::CHUNK_LENGTH;
 use super::super::turn::Turn;

@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Deadline};
 
@@ -25,8 +25,10 @@ use warlock_resp::{ReplyWriter, RequestSpans};
 use warlock_store::{Applier, Options, Reader, entry};
 
 use crate::clock;
-use crate::seam::{Answer, AnswerQueue, Ask, Chunk, LeaseCell, LogClockCell, Shared};
-use crate::status::{NodeStatus, Role, State, Status};
+use crate::front::AnswerQueue;
+use warlock_node::Shared;
+use warlock_node::seam::{Answer, Ask, Chunk};
+use warlock_node::status::{NodeStatus, Role, State, Status};
 
 use super::limits::Limits;
 use super::{FrontHandle, FrontOptions, Identity, start};
@@ -134,17 +136,8 @@ impl Node {
 
     fn with_workers(limits: Limits, workers: usize) -> Self {
         let (applier, reader) = warlock_store::new(Options::default());
-        let shared = Arc::new(Shared {
-            lease: LeaseCell::default(),
-            log_clock: LogClockCell::default(),
-            store: reader,
-            status: Mutex::new(Arc::new(status(Some(1)))),
-            recovered: AtomicBool::new(true),
-            stopping: AtomicBool::new(false),
-            commands_total: AtomicU64::new(0),
-            connections_total: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(reader, status(Some(1))));
+        shared.recovered.store(true, Ordering::Relaxed);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let options = FrontOptions {
             listeners: vec![listener],
@@ -301,6 +294,7 @@ fn status(master: Option<u16>) -> Status {
         nodes: vec![node(1), node(2), node(3)],
         local: 1,
         ballot: "v1.b1.n1".to_owned(),
+        at: clock::now(),
     }
 }
 

@@ -11,11 +11,11 @@ const LAG_MAX: u64 = 10_000;
 
 /// What a peer said of itself when it connected.
 #[derive(Clone, Debug)]
-pub(crate) struct PeerFacts {
+pub struct PeerFacts {
     /// Version of its `warlockd`.
-    pub(crate) version: String,
+    pub version: String,
     /// Where its clients connect.
-    pub(crate) client_addr: String,
+    pub client_addr: String,
 }
 
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ struct Member {
 }
 
 /// The cluster as one node sees it.
-pub(super) struct Overview {
+#[derive(Debug)]
+pub struct Overview {
     local: NodeId,
     cluster: String,
     view: u64,
@@ -39,7 +40,10 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    pub(super) fn new(
+    /// The cluster `cluster` before anything was heard of its members: node and peer address.
+    /// `own` says what this node, `local`, is; silence of `patience` makes a member down.
+    #[must_use]
+    pub fn new(
         local: NodeId,
         cluster: String,
         view: u64,
@@ -100,7 +104,9 @@ impl Overview {
         }
     }
 
-    pub(super) fn status(&self, now: Instant, applied: Slot) -> Status {
+    /// All of it, with `applied` as the first slot that this node has not applied.
+    #[must_use]
+    pub fn status(&self, now: Instant, applied: Slot) -> Status {
         let master = self.master.map(|ballot| ballot.node);
         let master_applied = match master {
             Some(node) if node == self.local => applied,
@@ -136,6 +142,7 @@ impl Overview {
             nodes,
             local: self.local.number(),
             ballot: self.master.map(|ballot| ballot.to_string()).unwrap_or_default(),
+            at: now,
         }
     }
 

@@ -2,6 +2,7 @@
 //! it.
 
 use serde::Serialize;
+use warlock_paxos::Instant;
 
 /// The cluster as one node sees it. Its JSON form is a public interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +22,9 @@ pub struct Status {
     /// JSON.
     #[serde(skip)]
     pub ballot: String,
+    /// When this was true; not part of the JSON.
+    #[serde(skip)]
+    pub at: Instant,
 }
 
 /// One member of the cluster.

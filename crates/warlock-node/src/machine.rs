@@ -1,49 +1,49 @@
-//! Applies decided batches to the state machine, and sends each reply to the worker that waits for
-//! it.
+//! Applies decided batches to the state machine, and gathers each reply for the worker that waits
+//! for it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use warlock_paxos::{Batch, LogTime, Slot, Stamp};
 use warlock_resp::{ReplyWriter, RequestSpans};
 use warlock_store::Applier;
 use warlock_store::entry::Entries;
 
-use crate::seam::{Answer, AnswerQueue, Call, Chunk, ConnectionId};
+use crate::host::Effect;
+use crate::seam::{Answer, Call, Chunk, ConnectionId};
 
 /// Replies of one batch that are handed to a worker at once, in bytes; a batch with more is
-/// answered in several parts, so that offsets fit and a worker can begin to write.
+/// answered in several parts, so that offsets fit.
 const REPLIES_BYTES: usize = 4 * 1024 * 1024;
 
 /// Replies to one worker.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Outbox {
     bytes: Vec<u8>,
     ends: Vec<(ConnectionId, u32)>,
 }
 
 impl Outbox {
-    fn note_reply(&mut self, connection: ConnectionId, queue: &AnswerQueue) {
+    fn note_reply(&mut self, connection: ConnectionId, worker: usize, out: &mut Vec<Effect>) {
         let end = u32::try_from(self.bytes.len()).expect("replies are handed over in parts");
         self.ends.push((connection, end));
         if self.bytes.len() >= REPLIES_BYTES {
-            self.hand_over(queue);
+            self.hand_over(worker, out);
         }
     }
 
-    fn hand_over(&mut self, queue: &AnswerQueue) {
+    fn hand_over(&mut self, worker: usize, out: &mut Vec<Effect>) {
         if !self.ends.is_empty() {
             let Self { bytes, ends } = std::mem::take(self);
-            queue.push(Answer::Replies { bytes, ends });
+            out.push(Effect::Answer { worker, answer: Answer::Replies { bytes, ends } });
         }
     }
 }
 
 /// The state machine and the clients of this node that wait for it.
-pub(super) struct Machine {
+#[derive(Debug)]
+pub struct Machine {
     applier: Applier,
     log_time: LogTime,
-    queues: Vec<Arc<AnswerQueue>>,
     outboxes: Vec<Outbox>,
     /// Chunks on their way through the log, by ticket.
     pending: VecDeque<(u64, usize, Chunk)>,
@@ -54,13 +54,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// The state at `log_time`; replies go to `queues`, by worker.
-    pub(super) fn new(applier: Applier, log_time: LogTime, queues: Vec<Arc<AnswerQueue>>) -> Self {
+    /// The state at `log_time`, for the clients of `workers` I/O workers.
+    #[must_use]
+    pub fn new(applier: Applier, log_time: LogTime, workers: usize) -> Self {
         Self {
             applier,
             log_time,
-            outboxes: queues.iter().map(|_| Outbox::default()).collect(),
-            queues,
+            outboxes: (0..workers).map(|_| Outbox::default()).collect(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             next_ticket: 1,
@@ -69,16 +69,14 @@ impl Machine {
         }
     }
 
-    pub(super) const fn applier(&mut self) -> &mut Applier {
+    /// The state machine, to take a snapshot of or to restore one to.
+    pub const fn applier(&mut self) -> &mut Applier {
         &mut self.applier
     }
 
-    pub(super) fn queue(&self, worker: usize) -> &AnswerQueue {
-        &self.queues[worker]
-    }
-
     /// Keeps who waits for the commands of `chunk`; gives the commands and the ticket to submit.
-    pub(super) fn admit(&mut self, mut chunk: Chunk) -> (u64, Vec<u8>) {
+    #[must_use]
+    pub fn admit(&mut self, mut chunk: Chunk) -> (u64, Vec<u8>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let entries = std::mem::take(&mut chunk.entries);
@@ -88,7 +86,17 @@ impl Machine {
     }
 
     /// Applies a decided batch (P5), answers the clients of this node, and counts the commands.
-    pub(super) fn apply(&mut self, slot: Slot, batch: &Batch, tickets: &[(usize, u64)]) -> u64 {
+    /// `tickets` says which proposals of the batch, by index, were admitted here, in order.
+    ///
+    /// # Panics
+    /// If a proposal of this node was applied before, or tickets are resolved out of order (P5).
+    pub fn apply(
+        &mut self,
+        slot: Slot,
+        batch: &Batch,
+        tickets: &[(usize, u64)],
+        out: &mut Vec<Effect>,
+    ) -> u64 {
         let Stamp { log_time, seed } = batch.stamp();
         // A gap filled later may carry a later stamp than the recovered slots behind it.
         self.log_time = self.log_time.max(log_time);
@@ -107,41 +115,51 @@ impl Machine {
             );
             assert!(fresh || chunk.is_none(), "P5: {origin} was applied twice");
             if fresh {
-                commands += self.apply_commands(&proposal.commands, chunk.as_ref());
+                commands += self.apply_commands(&proposal.commands, chunk.as_ref(), out);
             }
         }
         self.applier.end_batch();
-        self.hand_over();
+        self.hand_over(out);
         commands
     }
 
     /// Answers every command of a chunk with the same error.
-    pub(super) fn fail(&mut self, ticket: u64, error: &str) {
+    ///
+    /// # Panics
+    /// If tickets are resolved out of order (P5).
+    pub fn fail(&mut self, ticket: u64, error: &str, out: &mut Vec<Effect>) {
         let chunk = self.take_pending(ticket);
-        let queue = &self.queues[chunk.worker];
         let outbox = &mut self.outboxes[chunk.worker];
         for call in &chunk.calls {
             ReplyWriter::new(&mut outbox.bytes, call.protocol).error(error);
-            outbox.note_reply(call.connection, queue);
+            outbox.note_reply(call.connection, chunk.worker, out);
         }
-        self.hand_over();
+        self.hand_over(out);
     }
 
     /// Commands of this node that wait for the log, in bytes.
-    pub(super) const fn pending_bytes(&self) -> usize {
+    #[must_use]
+    pub const fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
 
     /// Log time of the newest batch applied.
-    pub(super) const fn log_time(&self) -> LogTime {
+    #[must_use]
+    pub const fn log_time(&self) -> LogTime {
         self.log_time
     }
 
-    pub(super) fn restored(&mut self, log_time: LogTime) {
+    /// Takes the log time of a snapshot that replaced the state.
+    pub fn restored(&mut self, log_time: LogTime) {
         self.log_time = self.log_time.max(log_time);
     }
 
-    fn apply_commands(&mut self, commands: &[u8], chunk: Option<&Chunk>) -> u64 {
+    fn apply_commands(
+        &mut self,
+        commands: &[u8],
+        chunk: Option<&Chunk>,
+        out: &mut Vec<Effect>,
+    ) -> u64 {
         let mut count = 0;
         let mut entries = Entries::new(commands);
         let mut calls = chunk.map(|chunk| (chunk.worker, chunk.calls.iter()));
@@ -153,7 +171,7 @@ impl Machine {
                     let outbox = &mut self.outboxes[worker];
                     let mut reply = ReplyWriter::new(&mut outbox.bytes, protocol);
                     self.applier.apply(db, &request, &mut reply);
-                    outbox.note_reply(connection, &self.queues[worker]);
+                    outbox.note_reply(connection, worker, out);
                 }
                 None => {
                     self.unheard.clear();
@@ -174,9 +192,9 @@ impl Machine {
         chunk
     }
 
-    fn hand_over(&mut self) {
-        for (outbox, queue) in self.outboxes.iter_mut().zip(&self.queues) {
-            outbox.hand_over(queue);
+    fn hand_over(&mut self, out: &mut Vec<Effect>) {
+        for (worker, outbox) in self.outboxes.iter_mut().enumerate() {
+            outbox.hand_over(worker, out);
         }
     }
 }

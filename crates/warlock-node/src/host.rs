@@ -1,0 +1,494 @@
+//! What a node does for its roles and for the workers of its clients: applies, answers, publishes,
+//! plans snapshots.
+//!
+//! It decides what is to be done and changes only what is in memory; everything else it returns
+//! as [`Effect`]s, in the order in which they are to be carried out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use warlock_paxos::{
+    Ballot, Batch, Event, Fate, Heartbeat, Instant, LogTime, NodeId, Notice, Slot, SnapshotChunk,
+    Span,
+};
+use warlock_store::RestoreError;
+use warlock_wal::SnapshotMeta;
+
+use crate::machine::Machine;
+use crate::overview::{Overview, PeerFacts};
+use crate::seam::{Answer, Ask, Chunk, ConnectionId};
+use crate::shared::Shared;
+use crate::snapshots::{SnapshotEvent, SnapshotJob};
+
+/// The state of all replicas is compared at slots that are a multiple of this.
+const DIGEST_INTERVAL: u64 = 1024;
+
+/// Commands on their way through the log, in bytes, from which on further ones wait.
+const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How often [`Host::handle_tick`] is to be called.
+pub const TICK: Span = Span::from_millis(100);
+
+/// The reply to a command that was certainly not executed; clients try again by themselves.
+const NOT_EXECUTED: &str =
+    "CLUSTERDOWN no master with a quorum could be reached in time; the command was not executed";
+
+/// The reply to a command whose fate is open.
+const UNKNOWN: &str = "UNKNOWN the command was proposed but not confirmed in time; it may or may \
+    not take effect";
+
+/// Why a node ends before it is asked to.
+#[derive(Clone, Debug)]
+pub enum Fatal {
+    /// Writing or syncing failed; the node must not go on (P8).
+    Disk(String),
+    /// The state of this node differs from the master's.
+    Diverged(Slot),
+}
+
+/// What the owner of a [`Host`] has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// The owner must hand the answer to the worker; for one worker in order.
+    Answer {
+        /// Index of the worker.
+        worker: usize,
+        /// The answer.
+        answer: Answer,
+    },
+    /// The owner must give the commands to the replica.
+    Submit {
+        /// Names the submission until it is applied or failed.
+        ticket: u64,
+        /// Encoded with `warlock_store::entry`.
+        commands: Bytes,
+        /// When the replica gives up.
+        deadline: Instant,
+    },
+    /// The owner must give a wish to read linearizably to the replica.
+    Read {
+        /// Repeated in the answer.
+        ticket: u64,
+        /// When the replica gives up.
+        deadline: Instant,
+    },
+    /// The owner must tell the leader the earliest expiry of a key, which changed.
+    Expiry(Option<LogTime>),
+    /// The owner must tell leader and replica the digest of the state before the slot.
+    Digest(Slot, u64),
+    /// The owner must have the job done and give the outcome to [`Host::handle_snapshot_event`];
+    /// jobs are done in order.
+    Snapshot(SnapshotJob),
+    /// The owner must tell the replica that a snapshot of everything below the slot is stored.
+    Stored(Slot),
+    /// The owner must have log files dropped that hold only slots below this one.
+    Truncate(Slot),
+    /// The owner must tell the replica that a snapshot of a peer is the state now.
+    Installed {
+        /// It covers every slot below.
+        slot: Slot,
+        /// Log time of the state.
+        log_time: LogTime,
+    },
+    /// The owner must tell the replica that a snapshot of a peer could not be installed.
+    Refused,
+    /// The owner must send a part of a snapshot to the node.
+    SendChunk {
+        /// Who asked.
+        to: NodeId,
+        /// The part.
+        chunk: SnapshotChunk,
+    },
+    /// The owner must stop the node.
+    Fatal(Fatal),
+    /// The orderly hand-over is complete: an owner that is stopping may exit.
+    HandedOver,
+}
+
+#[derive(Debug)]
+struct Wait {
+    worker: usize,
+    connection: ConnectionId,
+    slot: Slot,
+    replicas: u64,
+    deadline: Option<Instant>,
+}
+
+/// What a [`Host`] is started with.
+#[derive(Debug)]
+pub struct HostOptions {
+    /// The node.
+    pub node: NodeId,
+    /// How long a command or a read may take before it is answered with an error.
+    pub request_timeout: Span,
+    /// Log bytes from which on a snapshot is taken, at least.
+    pub snapshot_after_bytes: u64,
+    /// The cluster as known from the settings.
+    pub overview: Overview,
+}
+
+/// The host of the roles of one node.
+#[derive(Debug)]
+pub struct Host {
+    options: HostOptions,
+    shared: Arc<Shared>,
+    machine: Machine,
+    applied: Slot,
+    deadline_told: Option<u64>,
+    /// Tickets of reads: who asked, and with which ticket of theirs.
+    reads: BTreeMap<u64, (usize, u64)>,
+    next_read: u64,
+    /// Commands that wait because too many are on their way through the log.
+    held_back: VecDeque<Chunk>,
+    waits: Vec<Wait>,
+    held: BTreeMap<NodeId, Slot>,
+    snapshots: SnapshotPlan,
+}
+
+/// When to take the next snapshot.
+#[derive(Debug, Default)]
+struct SnapshotPlan {
+    running: bool,
+    /// A node needs one.
+    wanted: bool,
+    /// What the log held above the snapshot when the process started, in bytes.
+    recovered_bytes: u64,
+    /// Bytes written to the log by this process when the last snapshot began.
+    written_before: u64,
+}
+
+impl Host {
+    /// The host of a node whose `machine` holds every slot below `applied`, above which the log
+    /// holds `log_bytes`.
+    #[must_use]
+    pub fn new(
+        options: HostOptions,
+        shared: Arc<Shared>,
+        machine: Machine,
+        applied: Slot,
+        log_bytes: u64,
+    ) -> Self {
+        Self {
+            options,
+            shared,
+            machine,
+            applied,
+            deadline_told: None,
+            reads: BTreeMap::new(),
+            next_read: 1,
+            held_back: VecDeque::new(),
+            waits: Vec::new(),
+            held: BTreeMap::new(),
+            snapshots: SnapshotPlan { recovered_bytes: log_bytes, ..SnapshotPlan::default() },
+        }
+    }
+
+    /// Everything on disk is applied.
+    pub fn handle_recovered(&self, now: Instant) {
+        self.shared.recovered.store(true, Ordering::Release);
+        tracing::info!(applied = %self.applied, "recovered from disk");
+        self.publish_status(now);
+    }
+
+    /// Takes the wish of a worker.
+    pub fn handle_ask(&mut self, now: Instant, ask: Ask, out: &mut Vec<Effect>) {
+        match ask {
+            Ask::Write(chunk) => {
+                self.held_back.push_back(chunk);
+                self.admit(now, out);
+            }
+            Ask::Index { worker, ticket } => {
+                count(&self.shared.counters.reads_confirmed);
+                let read = self.next_read;
+                self.next_read += 1;
+                self.reads.insert(read, (worker, ticket));
+                let deadline = now.after(self.options.request_timeout);
+                out.push(Effect::Read { ticket: read, deadline });
+            }
+            Ask::Wait { worker, connection, replicas, deadline } => {
+                let slot = self.applied;
+                self.waits.push(Wait { worker, connection, slot, replicas, deadline });
+                self.answer_waits(now, out);
+            }
+            Ask::Forget { worker, connection } => {
+                self.waits.retain(|wait| (wait.worker, wait.connection) != (worker, connection));
+            }
+        }
+    }
+
+    /// Does what a role notified; to be called in the order of the role's outputs.
+    pub fn handle_notice(&mut self, now: Instant, notice: Notice, out: &mut Vec<Effect>) {
+        match notice {
+            Notice::Apply { slot, batch, tickets } => {
+                self.apply(slot, &batch, &tickets, out);
+                self.admit(now, out);
+            }
+            Notice::Failed { ticket, fate } => {
+                self.fail(ticket, fate, out);
+                self.admit(now, out);
+            }
+            Notice::ReadReady { ticket, allowed } => {
+                if let Some((worker, ticket)) = self.reads.remove(&ticket) {
+                    let answer = Answer::Indexed { ticket, allowed };
+                    out.push(Effect::Answer { worker, answer });
+                }
+            }
+            Notice::Serve(end) => {
+                self.shared.lease.publish(end);
+                self.options.overview.note_lease(end);
+            }
+            Notice::Master(master) => self.handle_master(now, master),
+            Notice::Held(held) => {
+                self.held = held.into_iter().collect();
+                self.answer_waits(now, out);
+            }
+            Notice::LogClock(time, at) => self.shared.log_clock.publish(time, at),
+            Notice::SnapshotWanted => self.snapshots.wanted = true,
+            Notice::ReadSnapshot { to, slot, offset } => {
+                out.push(Effect::Snapshot(SnapshotJob::Read { to, slot, offset }));
+            }
+            Notice::WriteSnapshot { slot, offset, total, bytes } => {
+                out.push(Effect::Snapshot(SnapshotJob::Receive { slot, offset, total, bytes }));
+            }
+            Notice::InstallSnapshot { .. } => out.push(Effect::Snapshot(SnapshotJob::Install)),
+            Notice::Diverged { slot } => {
+                tracing::error!(%slot, "the state differs from the master's: this node stops");
+                out.push(Effect::Fatal(Fatal::Diverged(slot)));
+            }
+            Notice::HandedOver => out.push(Effect::HandedOver),
+            Notice::Log(event) => {
+                self.count_event(&event);
+                log_event(&event);
+            }
+        }
+    }
+
+    /// Does what follows from a finished [`SnapshotJob`].
+    pub fn handle_snapshot_event(&mut self, event: SnapshotEvent, out: &mut Vec<Effect>) {
+        match event {
+            SnapshotEvent::Taken(slot) => {
+                self.snapshots.running = false;
+                count(&self.shared.counters.snapshots);
+                out.push(Effect::Stored(slot));
+                out.push(Effect::Truncate(slot));
+            }
+            SnapshotEvent::Failed(error) => {
+                tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+                self.snapshots.running = false;
+            }
+            SnapshotEvent::Read(to, chunk) => out.push(Effect::SendChunk { to, chunk }),
+            SnapshotEvent::Received { meta, chunks } => {
+                // Before anything is recorded on top of it.
+                out.push(Effect::Truncate(meta.slot));
+                out.push(match self.install(&meta, chunks) {
+                    Ok((slot, log_time)) => Effect::Installed { slot, log_time },
+                    Err(error) => {
+                        tracing::error!(%error, "a snapshot of a peer cannot be restored");
+                        Effect::Refused
+                    }
+                });
+            }
+            SnapshotEvent::Refused(error) => {
+                tracing::error!(%error, "a snapshot of a peer is damaged");
+                out.push(Effect::Refused);
+            }
+        }
+    }
+
+    /// Takes note of what a peer's heartbeat says of itself.
+    pub fn note_heartbeat(&mut self, now: Instant, from: NodeId, heartbeat: &Heartbeat) {
+        self.options.overview.note_heartbeat(now, from, heartbeat.applied);
+    }
+
+    /// A connection to a peer came up with these facts, or went down.
+    pub fn note_peer(&mut self, now: Instant, node: NodeId, facts: Option<PeerFacts>) {
+        self.options.overview.note_peer(node, facts);
+        self.publish_status(now);
+    }
+
+    /// Replaces what `status` shows, answers waits whose time is up, and has a snapshot taken if
+    /// one is due. To be called every [`TICK`].
+    ///
+    /// `written` are the bytes that this process has written to the log; `ballot` is the highest
+    /// that the acceptor has ever written down.
+    pub fn handle_tick(
+        &mut self,
+        now: Instant,
+        written: u64,
+        ballot: Ballot,
+        out: &mut Vec<Effect>,
+    ) {
+        self.answer_waits(now, out);
+        self.publish_status(now);
+        self.consider_snapshot(written, ballot, out);
+    }
+
+    /// Whether another node leads, or there is none that could.
+    #[must_use]
+    pub fn is_succeeded(&self) -> bool {
+        let master = self.options.overview.master();
+        self.options.overview.members() == 1
+            || master.is_some_and(|ballot| ballot.node != self.options.node)
+    }
+
+    /// Log time of the newest batch applied.
+    #[must_use]
+    pub const fn log_time(&self) -> LogTime {
+        self.machine.log_time()
+    }
+
+    /// The first slot that is not applied.
+    #[must_use]
+    pub const fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// Submits commands, as long as not too many are on their way through the log.
+    fn admit(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        while self.machine.pending_bytes() <= PENDING_BYTES_MAX
+            && let Some(chunk) = self.held_back.pop_front()
+        {
+            count(&self.shared.counters.proposals);
+            let (ticket, commands) = self.machine.admit(chunk);
+            let deadline = now.after(self.options.request_timeout);
+            out.push(Effect::Submit { ticket, commands: commands.into(), deadline });
+        }
+    }
+
+    fn apply(
+        &mut self,
+        slot: Slot,
+        batch: &Batch,
+        tickets: &[(usize, u64)],
+        out: &mut Vec<Effect>,
+    ) {
+        let commands = self.machine.apply(slot, batch, tickets, out);
+        self.shared.counters.commands_applied.fetch_add(commands, Ordering::Relaxed);
+        self.applied = slot.next();
+        count(&self.shared.counters.slots_decided);
+        let deadline = self.machine.applier().next_deadline_us();
+        if deadline != self.deadline_told {
+            self.deadline_told = deadline;
+            out.push(Effect::Expiry(deadline.map(LogTime::from_micros)));
+        }
+        if self.applied.position().is_multiple_of(DIGEST_INTERVAL) {
+            out.push(Effect::Digest(self.applied, self.shared.store.digest()));
+        }
+    }
+
+    fn fail(&mut self, ticket: u64, fate: Fate, out: &mut Vec<Effect>) {
+        let error = match fate {
+            Fate::NotExecuted => NOT_EXECUTED,
+            Fate::Unknown => {
+                count(&self.shared.counters.proposals_unknown);
+                UNKNOWN
+            }
+        };
+        self.machine.fail(ticket, error, out);
+    }
+
+    /// Replaces the state by a verified snapshot of a peer; all of it or nothing.
+    fn install(
+        &mut self,
+        meta: &SnapshotMeta,
+        chunks: Vec<Vec<u8>>,
+    ) -> Result<(Slot, LogTime), RestoreError> {
+        let applier = self.machine.applier();
+        applier.begin_restore();
+        for chunk in chunks {
+            applier.restore_chunk(&chunk)?;
+        }
+        applier.finish_restore()?;
+        self.applied = meta.slot;
+        self.machine.restored(meta.log_time);
+        count(&self.shared.counters.snapshots);
+        tracing::info!(slot = %meta.slot, "installed a snapshot of a peer");
+        Ok((meta.slot, meta.log_time))
+    }
+
+    /// Has a snapshot taken if a node needs one, or if the log has grown enough since the last; by
+    /// more if the state is larger, so that snapshots never outweigh the log.
+    fn consider_snapshot(&mut self, written: u64, ballot: Ballot, out: &mut Vec<Effect>) {
+        let plan = &mut self.snapshots;
+        let grown = plan.recovered_bytes + written - plan.written_before;
+        let due = grown >= self.options.snapshot_after_bytes.max(self.shared.store.used_bytes());
+        if plan.running || self.applied == Slot::FIRST || !(due || plan.wanted) {
+            return;
+        }
+        *plan = SnapshotPlan { running: true, written_before: written, ..SnapshotPlan::default() };
+        let stream = Box::new(self.machine.applier().snapshot());
+        let (slot, log_time) = (self.applied, self.machine.log_time());
+        let meta = SnapshotMeta { slot, ballot, log_time, membership: Vec::new() };
+        tracing::info!(slot = %self.applied, log_bytes = grown, "taking a snapshot");
+        out.push(Effect::Snapshot(SnapshotJob::Take { meta, stream }));
+    }
+
+    fn count_event(&self, event: &Event) {
+        match event {
+            Event::Scouting(_) => count(&self.shared.counters.elections),
+            Event::LeaseHeld(_) => count(&self.shared.counters.masterships),
+            Event::Leading { .. } | Event::SteppedDown(..) | Event::CatchingUp { .. } => {}
+        }
+    }
+
+    fn handle_master(&mut self, now: Instant, master: Option<Ballot>) {
+        match master {
+            Some(ballot) => tracing::info!(master = %ballot.node, %ballot, "master"),
+            None => tracing::warn!("no master with a quorum in sight"),
+        }
+        self.held.clear();
+        self.options.overview.note_master(master);
+        self.publish_status(now);
+    }
+
+    fn answer_waits(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let waits = std::mem::take(&mut self.waits);
+        for wait in waits {
+            let replicas = self.followers_holding(wait.slot);
+            let overdue = wait.deadline.is_some_and(|deadline| deadline <= now);
+            if replicas >= wait.replicas || overdue {
+                let Wait { worker, connection, .. } = wait;
+                let answer = Answer::Held { connection, replicas };
+                out.push(Effect::Answer { worker, answer });
+            } else {
+                self.waits.push(wait);
+            }
+        }
+    }
+
+    /// What is applied was accepted by a quorum, of which at most one is the master.
+    fn followers_holding(&self, slot: Slot) -> u64 {
+        let master = self.options.overview.master().map_or(self.options.node, |ballot| ballot.node);
+        let known = self.held.iter().filter(|(node, held)| **node != master && **held >= slot);
+        let certain = self.options.overview.members() / 2;
+        known.count().max(certain) as u64
+    }
+
+    fn publish_status(&self, now: Instant) {
+        let status = self.options.overview.status(now, self.applied);
+        *self.shared.status.lock() = Arc::new(status);
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn log_event(event: &Event) {
+    match event {
+        Event::Scouting(ballot) => tracing::info!(%ballot, "standing for election"),
+        Event::Leading { ballot, from, barrier } => {
+            tracing::info!(%ballot, %from, %barrier, "leading");
+        }
+        Event::LeaseHeld(ballot) => tracing::info!(%ballot, "holding the master lease"),
+        Event::SteppedDown(ballot, reason) => tracing::warn!(%ballot, %reason, "stepped down"),
+        Event::CatchingUp { from, to, node } => {
+            tracing::debug!(%from, %to, %node, "catching up");
+        }
+    }
+}
