@@ -3,6 +3,7 @@
 mod admin;
 mod any_node;
 mod catch_up;
+mod chaos;
 mod crash;
 mod dev;
 mod disk;

@@ -179,6 +179,27 @@ impl Client {
         commands.iter().map(|_| self.receive()).collect()
     }
 
+    /// Sends all commands at once, and tells the class of each reply and the time, as `now` gives
+    /// it, when it came. After the first reply that does not come, none does.
+    pub fn fates(&mut self, commands: &[Vec<String>], now: impl Fn() -> u64) -> Vec<(Fate, u64)> {
+        for command in commands {
+            encode_request(command.iter().map(String::as_bytes), &mut self.output);
+        }
+        let mut lost = self.flush().err().map(|lost| lost.to_string());
+        let mut fates = Vec::with_capacity(commands.len());
+        for _ in commands {
+            let fate = match &lost {
+                Some(why) => Fate::Unknown(why.clone()),
+                None => match self.receive() {
+                    Ok(value) => Fate::of(Ok(value)),
+                    Err(error) => Fate::Unknown(lost.insert(error.to_string()).clone()),
+                },
+            };
+            fates.push((fate, now()));
+        }
+        fates
+    }
+
     /// Reads the next reply.
     ///
     /// # Errors

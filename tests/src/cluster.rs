@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -34,6 +34,13 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Makes the cluster of `count` nodes, 3 to 7.
+    #[must_use]
+    pub const fn nodes(mut self, count: u16) -> Self {
+        self.nodes = count;
+        self
+    }
+
     /// Adds the setting `key = value`, with the value in TOML, to every node.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
@@ -151,6 +158,15 @@ impl Cluster {
     #[must_use]
     pub fn others(&self, id: u16) -> Vec<u16> {
         self.nodes.iter().map(|node| node.id).filter(|other| *other != id).collect()
+    }
+
+    /// Where everything of the cluster is that does not lie on disks of its own.
+    ///
+    /// # Panics
+    /// Never: only dropping the cluster takes the directory away.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.as_ref().expect("a cluster has a directory").path()
     }
 
     /// Where clients of all nodes connect.

@@ -1,6 +1,8 @@
 //! A disk of its own, which can stall and lose power.
 
 use std::fs::{self, File};
+use std::io::{self, Write};
+use std::iter;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -47,8 +49,44 @@ impl Disk {
     /// Lets every write and every sync wait until the answer is dropped.
     #[must_use]
     pub fn stall(&self) -> Stalled<'_> {
-        run_ok("fsfreeze", &["--freeze", &self.place()]);
+        self.freeze();
         Stalled(self)
+    }
+
+    /// As [`Disk::stall`], until [`Disk::thaw`].
+    pub(crate) fn freeze(&self) {
+        run_ok("fsfreeze", &["--freeze", &self.place()]);
+    }
+
+    /// Ends [`Disk::freeze`]; does nothing to a disk that is not frozen.
+    pub(crate) fn thaw(&self) {
+        // A process that waits for the disk cannot even be killed, so this must not panic.
+        let _ = run("fsfreeze", &["--unfreeze", &self.place()]);
+    }
+
+    /// Takes all space that is left.
+    ///
+    /// # Panics
+    /// If the disk fails otherwise than for want of space.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a file can be made");
+        // Ever smaller pieces, so that also the last block is taken.
+        for bytes in [1 << 20, 64 << 10, 4096] {
+            let piece = vec![0x5a; bytes];
+            let full = iter::repeat_with(|| ballast.write_all(&piece)).find_map(Result::err);
+            let full = full.expect("every disk is full at last");
+            assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
+        }
+    }
+
+    /// Gives the space back that [`Disk::fill`] took.
+    pub fn empty(&self) {
+        // It is not there if the disk was never filled, or lost power since.
+        let _ = fs::remove_file(self.ballast());
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
     }
 
     /// Loses everything that was written and not synced. No process may use the disk.
@@ -78,6 +116,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.thaw();
         // Lazily: a process of a failed test may still be about to end.
         let _ = run("umount", &["--lazy", &self.place()]);
     }
@@ -85,7 +124,6 @@ impl Drop for Disk {
 
 impl Drop for Stalled<'_> {
     fn drop(&mut self) {
-        // A process that waits for the disk cannot even be killed, so this must not panic.
-        let _ = run("fsfreeze", &["--unfreeze", &self.0.place()]);
+        self.0.thaw();
     }
 }

@@ -7,6 +7,7 @@
 //! A test owns the machine while it owns a [`Cluster`] or a [`DevCluster`]: clusters that run at
 //! the same time would wait for each other's processors, and elections depend on those.
 
+pub mod chaos;
 mod client;
 mod cluster;
 mod dev;
@@ -31,6 +32,6 @@ pub use machine::{Machine, run, run_ok};
 pub use network::Network;
 pub use node::Node;
 pub use process::{Finished, Process};
-pub use programs::{admin, clients_directory, warlockd};
+pub use programs::{admin, clients_directory, use_programs, warlockd};
 pub use volume::Volume;
 pub use wait::{PATIENCE, eventually, within};

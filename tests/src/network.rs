@@ -118,7 +118,8 @@ impl Network {
         format!("{}b", self.prefix)
     }
 
-    fn namespace(&self, id: u16) -> String {
+    /// The name of the network namespace of a node.
+    pub(crate) fn namespace(&self, id: u16) -> String {
         format!("{}n{id}", self.prefix)
     }
 

@@ -41,6 +41,8 @@ pub struct Node {
     /// Its settings file.
     pub settings: PathBuf,
     log: PathBuf,
+    /// A program and its arguments that become the node's program, such as one that fakes time.
+    wrapper: Vec<String>,
     network: Option<Arc<Network>>,
     process: Option<Process>,
     paused: bool,
@@ -59,9 +61,10 @@ impl Node {
         let [client, peer, http] = addresses;
         let settings = directory.join("warlock.toml");
         let log = directory.join("log");
+        let wrapper = Vec::new();
         let process = None;
         let paused = false;
-        Self { id, client, peer, http, data, settings, log, network, process, paused }
+        Self { id, client, peer, http, data, settings, log, wrapper, network, process, paused }
     }
 
     /// Writes the settings file: what every node has, and then `more` as `key = value` lines.
@@ -107,12 +110,23 @@ impl Node {
         Process::run(self.command().arg("--config").arg(&self.settings).args(flags))
     }
 
+    /// Starts the process from now on with these words before the program. The first one must
+    /// become the program without a process of its own, as `env` does.
+    pub fn wrap(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
     /// The command that starts a program where this node lives.
     fn command(&self) -> Command {
-        match &self.network {
-            None => Command::new(warlockd()),
-            Some(network) => network.command(self.id, warlockd()),
+        let outermost = self.wrapper.first().map_or(warlockd(), Path::new);
+        let mut command = match &self.network {
+            None => Command::new(outermost),
+            Some(network) => network.command(self.id, outermost),
+        };
+        if !self.wrapper.is_empty() {
+            command.args(&self.wrapper[1..]).arg(warlockd());
         }
+        command
     }
 
     /// Ends the process as a power failure does: now. The operating system lives on.
@@ -183,6 +197,11 @@ impl Node {
     /// Whether the process exists and is not paused.
     pub fn is_live(&mut self) -> bool {
         !self.paused && self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// Whether there is a process, paused or ended as it may be.
+    pub(crate) const fn is_started(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Whether the process was started and ended by itself.

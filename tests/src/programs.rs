@@ -7,6 +7,22 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+/// Where the programs are instead, if they are not those of this build.
+static ELSEWHERE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Runs the programs of this directory from now on, as they are: nothing is built.
+///
+/// # Errors
+/// They are not there, or another directory was named before.
+pub fn use_programs(directory: &Path) -> Result<(), String> {
+    for name in ["warlockd", "warlock-admin"] {
+        if !directory.join(name).is_file() {
+            return Err(format!("there is no program {}", directory.join(name).display()));
+        }
+    }
+    ELSEWHERE.set(directory.to_owned()).map_err(|_| "programs were chosen before".to_owned())
+}
+
 /// The daemon, as built with the profile of this test.
 #[must_use]
 pub fn warlockd() -> &'static Path {
@@ -37,12 +53,18 @@ pub(crate) fn root() -> &'static Path {
 
 /// The directory of the profile that this test was built with, such as `target/debug`.
 pub(crate) fn target() -> PathBuf {
-    let test = env::current_exe().expect("the path of this program is known");
-    let deps = test.parent().expect("a test is in a directory");
-    deps.parent().expect("tests are in target/PROFILE/deps").to_owned()
+    let program = env::current_exe().expect("the path of this program is known");
+    let directory = program.parent().expect("a program is in a directory");
+    if directory.ends_with("deps") {
+        return directory.parent().expect("tests are in target/PROFILE/deps").to_owned();
+    }
+    directory.to_owned()
 }
 
 fn built(name: &str) -> PathBuf {
+    if let Some(directory) = ELSEWHERE.get() {
+        return directory.join(name);
+    }
     let program = target().join(name);
     // A program that a change does not concern stays as old as it is when cargo looks at it.
     let looked = target().join("warlock-tests.built");

@@ -27,15 +27,24 @@ pub fn eventually<T>(what: &str, probe: impl FnMut() -> Result<T, String>) -> T 
 /// # Panics
 /// If the condition does not hold in time.
 #[track_caller]
-pub fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+pub fn within<T>(limit: Duration, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
+    match poll(limit, probe) {
+        Ok(value) => value,
+        Err(seen) => panic!("not within {limit:?}: {what}; seen last: {seen}"),
+    }
+}
+
+/// As [`within`], for those who go on when the condition does not hold: what was seen last.
+pub(crate) fn poll<T>(
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let began = Instant::now();
     let mut pause = PAUSE_MIN;
     loop {
         match probe() {
-            Ok(value) => return value,
-            Err(seen) if began.elapsed() >= limit => {
-                panic!("not within {limit:?}: {what}; seen last: {seen}")
-            }
+            Ok(value) => return Ok(value),
+            Err(seen) if began.elapsed() >= limit => return Err(seen),
             Err(_) => thread::park_timeout(pause),
         }
         pause = (pause * 2).min(PAUSE_MAX);
