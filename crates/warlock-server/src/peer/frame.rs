@@ -17,7 +17,7 @@ const HEAD_LENGTH: usize = 8;
 
 /// Why a connection cannot go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FrameError {
+pub enum FrameError {
     /// The length is zero or above the limit.
     Length(usize),
     /// The checksum does not match: the bytes changed on the way.
@@ -39,7 +39,8 @@ impl fmt::Display for FrameError {
 }
 
 /// The frame of `message`; `None` if it is too long to be sent.
-pub(super) fn encode(message: &Message) -> Option<Bytes> {
+#[must_use]
+pub fn encode(message: &Message) -> Option<Bytes> {
     let mut bytes = Vec::with_capacity(256);
     bytes.resize(HEAD_LENGTH, 0);
     warlock_paxos::encode(message, &mut bytes);
@@ -59,17 +60,20 @@ fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
 }
 
 /// Bytes of one connection that are received and not decoded yet.
-pub(super) struct FrameBuffer {
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
     bytes: BytesMut,
 }
 
 impl FrameBuffer {
-    pub(super) fn new() -> Self {
+    /// A buffer for a new connection.
+    #[must_use]
+    pub fn new() -> Self {
         Self { bytes: BytesMut::with_capacity(READ_BUFFER_LENGTH) }
     }
 
     /// Where the next read appends. Grows with what arrived and not with what a length promises.
-    pub(super) fn space(&mut self) -> &mut BytesMut {
+    pub fn space(&mut self) -> &mut BytesMut {
         if self.bytes.is_empty() && self.bytes.capacity() > READ_BUFFER_KEPT_MAX {
             self.bytes = BytesMut::with_capacity(READ_BUFFER_LENGTH);
         }
@@ -85,27 +89,40 @@ impl FrameBuffer {
     /// [`FrameError`]: the connection must be closed, because nothing says where a frame starts.
     pub(super) fn decode(&mut self) -> Result<Vec<Message>, FrameError> {
         let mut messages = Vec::new();
-        while let Some((head, rest)) = self.bytes.split_first_chunk::<HEAD_LENGTH>() {
-            let [l0, l1, l2, l3, c0, c1, c2, c3] = *head;
-            let length = [l0, l1, l2, l3];
-            let promised = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-            if promised == 0 || promised > MESSAGE_LENGTH_MAX {
-                return Err(FrameError::Length(promised));
-            }
-            let Some(payload) = rest.get(..promised) else {
-                break;
-            };
-            if checksum(length, payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
-                return Err(FrameError::Checksum);
-            }
-            messages.push(decode(payload).map_err(FrameError::Message)?);
-            self.bytes.advance(HEAD_LENGTH + promised);
+        while let Some(message) = self.next_message()? {
+            messages.push(message);
         }
         Ok(messages)
     }
 
+    /// Decodes the next frame; `None` if it is not complete yet.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the connection must be closed, because nothing says where a frame starts.
+    pub fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
+        let Some((head, rest)) = self.bytes.split_first_chunk::<HEAD_LENGTH>() else {
+            return Ok(None);
+        };
+        let [l0, l1, l2, l3, c0, c1, c2, c3] = *head;
+        let length = [l0, l1, l2, l3];
+        let promised = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if promised == 0 || promised > MESSAGE_LENGTH_MAX {
+            return Err(FrameError::Length(promised));
+        }
+        let Some(payload) = rest.get(..promised) else {
+            return Ok(None);
+        };
+        if checksum(length, payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
+            return Err(FrameError::Checksum);
+        }
+        let message = decode(payload).map_err(FrameError::Message)?;
+        self.bytes.advance(HEAD_LENGTH + promised);
+        Ok(Some(message))
+    }
+
     /// Whether the received bytes end with a whole frame.
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 }

@@ -9,7 +9,7 @@
 
 mod accept;
 mod dial;
-mod frame;
+pub mod frame;
 mod handshake;
 mod limits;
 mod outbox;
