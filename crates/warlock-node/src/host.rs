@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use warlock_paxos::{
     Ballot, Batch, Event, Fate, Heartbeat, Instant, LogTime, NodeId, Notice, Slot, SnapshotChunk,
-    Span,
+    Span, mutant,
 };
 use warlock_store::RestoreError;
 use warlock_wal::SnapshotMeta;
@@ -419,7 +419,9 @@ impl Host {
         }
         *plan = SnapshotPlan { running: true, written_before: written, ..SnapshotPlan::default() };
         let stream = Box::new(self.machine.applier().snapshot());
-        let (slot, log_time) = (self.applied, self.machine.log_time());
+        let covered = self.applied.position() + u64::from(mutant!(SnapshotSlotAhead))
+            - u64::from(mutant!(SnapshotSlotBehind));
+        let (slot, log_time) = (Slot::new(covered), self.machine.log_time());
         let meta = SnapshotMeta { slot, ballot, log_time, membership: Vec::new() };
         tracing::info!(slot = %self.applied, log_bytes = grown, "taking a snapshot");
         out.push(Effect::Snapshot(SnapshotJob::Take { meta, stream }));

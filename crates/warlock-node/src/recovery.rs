@@ -1,6 +1,8 @@
 //! From the data directory to the states that the roles start from.
 
-use warlock_paxos::{AcceptorState, Incarnation, LeaderState, LogTime, NodeId, ReplicaState, Slot};
+use warlock_paxos::{
+    AcceptorState, Incarnation, LeaderState, LogTime, NodeId, ReplicaState, Slot, mutant,
+};
 use warlock_store::{Applier, Options, Reader};
 use warlock_wal::{Disk, Identity, Recovered, SnapshotMeta, Snapshots, Tail, Wal, WalOptions};
 
@@ -81,7 +83,8 @@ impl<D: Disk> Recovery<D> {
         let starts = identity.count_start().map_err(|error| error.to_string())?;
         report(&recovered)?;
         let snapshots = Snapshots::new(disk);
-        let hash_seed = u64::from(crc32c::crc32c(options.cluster.as_bytes()));
+        let own_order = if mutant!(HashOrderOfNode) { salt(incarnation) } else { 0 };
+        let hash_seed = u64::from(crc32c::crc32c(options.cluster.as_bytes())) ^ own_order;
         let (mut applier, reader) = warlock_store::new(Options { hash_seed, ..Options::default() });
         if let Some(meta) = &recovered.snapshot {
             restore(&snapshots, meta, &mut applier)?;

@@ -14,7 +14,7 @@ compile_error!("warlock_mutants: a build without debug assertions might ship, mu
 #[cfg(not(warlock_mutants))]
 #[macro_export]
 macro_rules! mutant {
-    ($name:ident) => {
+    ($($name:ident),+) => {
         $crate::mutants::NONE
     };
 }
@@ -23,13 +23,15 @@ macro_rules! mutant {
 #[cfg(not(warlock_mutants))]
 pub const NONE: bool = false;
 
-/// Whether the process runs with this mistake.
+/// Whether the process runs with this mistake, or with one of these.
 #[cfg(warlock_mutants)]
 #[macro_export]
 macro_rules! mutant {
-    ($name:ident) => {{
-        static SITE: $crate::mutants::Site = $crate::mutants::Site::new(stringify!($name));
-        SITE.is_wrong()
+    ($($name:ident),+) => {{
+        $({
+            static SITE: $crate::mutants::Site = $crate::mutants::Site::new(stringify!($name));
+            SITE.is_wrong()
+        })||+
     }};
 }
 

@@ -105,8 +105,11 @@ impl RequestParser {
             }
             Ok(Progress::Empty { .. } | Progress::Complete { .. }) => {
                 // Nothing of this request may show in the next one (CVE-2026-27623).
-                self.position = 0;
-                self.scanned = 0;
+                if !(mutant!(StateKeptAfterEmpty) && matches!(outcome, Ok(Progress::Empty { .. })))
+                {
+                    self.position = 0;
+                    self.scanned = 0;
+                }
                 assert!(self.remaining == 0, "an argument of a finished request is missing");
                 assert!(self.length.is_none(), "an argument of a finished request is unread");
             }

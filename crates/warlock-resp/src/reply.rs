@@ -158,7 +158,7 @@ impl<'a> ReplyWriter<'a> {
         let start = self.out.len();
         self.out.extend_from_slice(text);
         for byte in &mut self.out[start..] {
-            if matches!(byte, b'\r' | b'\n') {
+            if matches!(byte, b'\r' | b'\n') && !mutant!(LineEndInError) {
                 *byte = b' ';
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use warlock_resp::{ReplyWriter, Request};
+use warlock_resp::{ReplyWriter, Request, mutant};
 
 use crate::commands;
 use crate::limits::{DATABASES, EXPIRED_PER_BATCH, SHARDS};
@@ -104,7 +104,8 @@ impl Applier {
     /// P5: outside a batch.
     pub fn admit(&mut self, node: u16, incarnation: u128, sequence: u64) -> bool {
         let slot = self.batch.as_ref().expect("P5: admit inside a batch").slot;
-        self.origins.admit(Origin { node, incarnation, sequence, slot })
+        let origin = Origin { node, incarnation, sequence, slot };
+        self.origins.admit(origin) || mutant!(NoDedup, SnapshotSlotBehind)
     }
 
     /// Executes one command in database `db` at the log time of the batch, and writes exactly one
@@ -171,7 +172,13 @@ impl Applier {
         self.core.image_number += 1;
         let image = Arc::new(Image::new(self.core.image_number));
         self.core.image = Some(Arc::clone(&image));
-        let checkpoint = self.checkpoint();
+        if mutant!(DedupExpiresLocally) {
+            self.origins = Origins::default();
+        }
+        let covered = self.next_slot + u64::from(mutant!(SnapshotSlotAhead))
+            - u64::from(mutant!(SnapshotSlotBehind));
+        let Core { accounts, log_time_us, .. } = &self.core;
+        let checkpoint = checkpoint(covered, *log_time_us, accounts, &self.origins);
         let header = Header {
             next_slot: checkpoint.next_slot,
             log_time_us: checkpoint.log_time_us,
@@ -179,7 +186,7 @@ impl Applier {
             items: self.core.accounts.keys(),
             hash_seed: self.shared.hasher.seed,
             shard_bits: self.shared.hasher.shard_bits,
-            origins: self.origins.to_list(),
+            origins: if mutant!(DedupNotInSnapshot) { Vec::new() } else { self.origins.to_list() },
         };
         SnapshotStream::new(Arc::clone(&self.shared), image, header)
     }
@@ -238,7 +245,9 @@ impl Applier {
         self.core.accounts = std::mem::take(&mut restore.accounts);
         self.core.log_time_us = checkpoint.log_time_us;
         self.origins = std::mem::take(&mut restore.origins);
-        self.next_slot = checkpoint.next_slot;
+        if !mutant!(AppliedSlotApart) {
+            self.next_slot = checkpoint.next_slot;
+        }
         for db in 0..DATABASES {
             self.shared.publish_account(db, &self.core.accounts);
         }

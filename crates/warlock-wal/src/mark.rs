@@ -1,7 +1,7 @@
 //! The mark of a frame: what it is and what it holds, in 128 bytes. FORMAT.md describes the bytes.
 
 use bytes::{Buf, BufMut};
-use warlock_paxos::{Ballot, NodeId, Slot, SlotRange, View};
+use warlock_paxos::{Ballot, NodeId, Slot, SlotRange, View, mutant};
 
 use crate::limits::PAGE_BYTES;
 
@@ -29,7 +29,8 @@ impl Summary {
         Self { ballot: Ballot::ZERO, decided: Slot::FIRST, highest: None, floor: Slot::FIRST };
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.ballot = self.ballot.max(other.ballot);
+        let anew = mutant!(BallotLostByTruncation) && other.floor > self.floor;
+        self.ballot = if anew { other.ballot } else { self.ballot.max(other.ballot) };
         self.decided = self.decided.max(other.decided);
         self.highest = self.highest.max(other.highest);
         self.floor = self.floor.max(other.floor);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange};
+use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange, mutant};
 
 use crate::mark::Summary;
 use crate::snapshot::SnapshotMeta;
@@ -237,7 +237,7 @@ impl Slots {
                 .map(|(slot, (ballot, batch))| PValue { ballot, slot, batch })
                 .collect(),
             learned: self.learned.into_iter().collect(),
-            unknown: self.unknown.0,
+            unknown: if mutant!(DamagedIsEmpty) { Vec::new() } else { self.unknown.0 },
             snapshot: None,
             tail: Tail::Clean,
             notes: Vec::new(),

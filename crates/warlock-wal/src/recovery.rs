@@ -5,7 +5,7 @@
 //! unknown. Only the very last frame may be unfinished, and then sectors of it are still zero.
 
 use bytes::Bytes;
-use warlock_paxos::{Slot, SlotRange};
+use warlock_paxos::{Slot, SlotRange, mutant};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
@@ -225,7 +225,8 @@ impl Reading {
             // Where the header was not written stands the seal of the frame before, or zeros.
             let is_unfinished = frame::zero_sectors(&bytes) > mark.zero_sectors
                 || reader.is_sealed(found.position, sequence - 1)?;
-            if is_unfinished && !is_followed && !reader.is_proven(found)? {
+            let is_torn = is_unfinished && !is_followed && !reader.is_proven(found)?;
+            if is_torn || mutant!(TruncatedAtDamage) {
                 self.notes.push(Note::TornTail { segment: reader.name.to_owned(), sequence });
                 self.tail = Tail::Torn { sequence };
                 // It promises nothing that was acknowledged, but going up is always safe.

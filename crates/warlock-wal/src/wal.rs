@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use warlock_paxos::{Record, Slot};
+use warlock_paxos::{Ballot, Record, Slot, mutant};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
@@ -288,6 +288,9 @@ impl<D: Disk> Wal<D> {
         self.guarded(|wal| {
             if slot > wal.summary.floor {
                 wal.summary.floor = slot;
+                if mutant!(BallotLostByTruncation) {
+                    wal.summary.ballot = Ballot::ZERO;
+                }
                 wal.write_frame()?;
             }
             while let Some(oldest) = wal.closed.front()
@@ -339,7 +342,15 @@ impl<D: Disk> Wal<D> {
         self.gathered
             .write(&mark, *salt, *position, |parts| file.write_at(parts, *position))
             .doing("write", name)?;
-        file.sync_data().doing("sync", name)?;
+        let synced = match mutant!(LogNotSynced) {
+            false => file.sync_data(),
+            true => Ok(()),
+        };
+        let synced = match mutant!(SyncTriedAgain) && synced.is_err() {
+            false => synced,
+            true => file.sync_data(),
+        };
+        synced.doing("sync", name)?;
         let end = position + mark.length;
         let seal = mark.encode(Kind::Seal, *salt, *position);
         let mut sector = [0; SECTOR];

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use warlock_paxos::Slot;
+use warlock_paxos::{Slot, mutant};
 
 use super::format::{self, Tally};
 use super::{SnapshotError, SnapshotMeta, Snapshots};
@@ -157,7 +157,10 @@ struct Temporary<D: Disk> {
 
 impl<D: Disk> Temporary<D> {
     fn create(snapshots: Snapshots<D>, origin: &str, slot: Slot) -> Result<Self, IoError> {
-        let name = format!("{}.{origin}{TEMPORARY_SUFFIX}", super::name(slot));
+        let name = match mutant!(SnapshotWithoutRename) {
+            false => format!("{}.{origin}{TEMPORARY_SUFFIX}", super::name(slot)),
+            true => super::name(slot),
+        };
         let file = snapshots.disk.create(&name).doing("create", &name)?;
         Ok(Self { snapshots, file, name, unsynced: 0, is_installed: false })
     }
