@@ -202,7 +202,7 @@ fn join(section: &str, name: &str) -> String {
 }
 
 fn is_section(path: &str) -> bool {
-    keys().iter().any(|key| key.section() == path)
+    !path.is_empty() && keys().iter().any(|key| key.section() == path)
 }
 
 fn unknown(place: Place, path: &str) -> Problem {
@@ -217,5 +217,12 @@ fn unknown(place: Place, path: &str) -> Problem {
         }
     }
     let complaint = format!("there is no such setting{hint}");
-    Problem::new(place, path.to_owned(), complaint)
+    // A quoted key of TOML may hold anything, or nothing: the message must stay one clear line.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let subject = match path {
+        "" => format!("{path:?}"),
+        plain if plain.bytes().all(is_plain) => plain.to_owned(),
+        odd => format!("{odd:?}"),
+    };
+    Problem::new(place, subject, complaint)
 }

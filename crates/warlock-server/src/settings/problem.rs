@@ -21,8 +21,8 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Environment(name) => write!(f, "environment {}", name.escape_debug()),
+            Self::Flag(name) => write!(f, "flag --{}", name.escape_debug()),
         }
     }
 }

@@ -191,6 +191,21 @@ fn unknown_names_come_with_a_guess() {
 }
 
 #[test]
+fn odd_names_are_shown_in_one_line() {
+    for (text, message) in [
+        (format!("\"a\\nb\" = 1\n{GOOD}"), "w.toml:1: \"a\\nb\": there is no such setting"),
+        (format!("\"\" = 1\n{GOOD}"), "w.toml:1: \"\": there is no such setting"),
+        (with("[\"\"]\nnode_id = 3"), "w.toml:10: \"\": there is no such setting"),
+    ] {
+        assert_eq!(complaint(&text), message);
+    }
+    let flags = pairs(&[("a\tb", "1")]);
+    let problems = Layers { flags, ..layers(GOOD) }.settings().unwrap_err();
+    let message = "flag --a\\tb: \"a\\tb\": there is no such setting";
+    assert_eq!(problems.to_string(), message);
+}
+
+#[test]
 fn missing_keys_are_taught() {
     let all = complaints("");
     assert_eq!(all.len(), 2, "{all:?}");
