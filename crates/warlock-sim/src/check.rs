@@ -10,14 +10,38 @@
 //! | [`Ballots`] | ballots never fall, also across restarts | P1, P2, P3 |
 //! | [`LeaseExclusion`] | at most one node may serve at a time | L1, L2, L3, L5 |
 //! | [`Digests`] | equal slots, equal states | P5 |
+//! | [`AcknowledgedSlots`] | readers and survivors hold every acknowledged write | L3, L4, P1 |
+//! | [`SingleApplication`] | a proposal is executed at most once, a refused one never | W1 |
 //! | [`Liveness`] | after the faults the cluster serves and converges | election |
+//!
+//! The others read a [`History`](crate::history::History) and know nothing of what is inside, so
+//! that they judge real processes as well:
+//!
+//! | checker | property |
+//! |---|---|
+//! | [`durability`] | what every node holds in the end is the last acknowledged write or later |
+//! | [`single_application`] | counters and lists hold each acknowledged write once |
+//! | [`reply_class`] | what was refused never appears |
+//! | [`time_to_live`] | no key vanishes early, none comes back |
+//! | [`linearizability`] | each key behaves as if one operation came after the other |
 
 mod agreement;
 mod ballots;
 mod digests;
+mod durability;
 mod exclusion;
+mod growing;
 mod immutability;
+mod linearizable;
 mod liveness;
+mod model;
+mod prefixes;
+mod reply_class;
+#[cfg(test)]
+mod script;
+mod search;
+mod single;
+mod ttl;
 mod violation;
 
 use warlock_paxos::Slot;
@@ -25,9 +49,14 @@ use warlock_paxos::Slot;
 pub use agreement::Agreement;
 pub use ballots::Ballots;
 pub use digests::Digests;
+pub use durability::{AcknowledgedSlots, durability};
 pub use exclusion::LeaseExclusion;
 pub use immutability::Immutability;
+pub use linearizable::{Budget, Verdict, linearizability};
 pub use liveness::{Liveness, LivenessBounds};
+pub use reply_class::reply_class;
+pub use single::{SingleApplication, single_application};
+pub use ttl::{TtlBound, time_to_live};
 pub use violation::{Severity, Violation};
 
 /// Where a table by slot keeps `slot`.

@@ -13,6 +13,7 @@
 //! ```
 
 mod display;
+mod final_state;
 mod words;
 
 use core::fmt;
@@ -20,6 +21,7 @@ use core::fmt;
 use warlock_paxos::NodeId;
 
 pub use display::seconds;
+pub use final_state::FinalState;
 use words::Words;
 pub use words::{Key, Value};
 
