@@ -6,6 +6,7 @@
 //! a clock, draws a random number, opens a socket or starts a thread: time and entropy are inputs,
 //! and what is to be done is returned.
 
+pub mod front;
 mod host;
 mod machine;
 mod overview;

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
+use warlock_node::front::Identity;
+use warlock_node::front::limits::Limits;
 use warlock_node::seam::Ask;
 use warlock_node::{
     Fatal, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RoleStates, Shared, TICK,
@@ -35,8 +37,7 @@ use warlock_paxos::{
 use warlock_wal::FsDisk;
 
 use crate::clock;
-use crate::front::limits::Limits;
-use crate::front::{self, FrontHandle, FrontOptions, Identity};
+use crate::front::{self, FrontHandle, FrontOptions};
 use crate::http::{self, HttpServer};
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::peer::{self, LocalIdentity, PeerEvent, Transport};

@@ -18,7 +18,9 @@ use rustix::net::sockopt;
 use crate::front::AnswerQueue;
 use warlock_node::Shared;
 
-use super::Front;
+use warlock_node::front::Front;
+
+use super::Halt;
 
 /// How long to wait after an error that the next `accept` would meet again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -69,6 +71,7 @@ pub(super) struct Acceptor {
     waker: Arc<Waker>,
     listeners: Vec<TcpListener>,
     front: Arc<Front>,
+    halt: Arc<Halt>,
     shared: Arc<Shared>,
     inboxes: Vec<Arc<Inbox>>,
     /// The worker that gets the next connection.
@@ -79,6 +82,7 @@ impl Acceptor {
     pub(super) fn new(
         listeners: Vec<std::net::TcpListener>,
         front: Arc<Front>,
+        halt: Arc<Halt>,
         shared: Arc<Shared>,
         inboxes: Vec<Arc<Inbox>>,
     ) -> io::Result<Self> {
@@ -93,7 +97,7 @@ impl Acceptor {
             poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
             registered.push(listener);
         }
-        Ok(Self { poll, waker, listeners: registered, front, shared, inboxes, next: 0 })
+        Ok(Self { poll, waker, listeners: registered, front, halt, shared, inboxes, next: 0 })
     }
 
     /// Wakes the thread, to see that the front end is stopping.
@@ -105,7 +109,7 @@ impl Acceptor {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(16);
         let mut pause = None;
-        while !self.front.stopping.load(Ordering::Acquire) {
+        while !self.halt.stopping.load(Ordering::Acquire) {
             match self.poll.poll(&mut events, pause) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     // An event queue that fails will not get better; without one nobody is served.

@@ -1,132 +1,13 @@
-//! Every limit of the front end: what clients may make this node hold, and why that much.
-//!
-//! A limit is the largest value that is still accepted. Lengths are in bytes. The limits of a
-//! single request are those of [`warlock_resp::limits`].
-
-use warlock_paxos::{MESSAGE_LENGTH_MAX, Span};
-use warlock_resp::RequestLimits;
-use warlock_resp::limits::UNAUTHENTICATED_MEMORY;
-
-/// What clients may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Open client connections, from 1. One more gets `-ERR max number of clients reached`.
-    /// Lowered at start to what the limit of open files leaves.
-    pub(crate) connections: usize,
-    /// What one request of an authenticated connection may be.
-    pub(crate) request: RequestLimits,
-    /// Commands of one connection that have no reply yet, from 1. At the limit its socket is not
-    /// read, so a longer pipeline waits in the kernel and then in the client.
-    pub(crate) pipeline_depth: usize,
-    /// Bytes of commands of one connection that have no reply yet, in bytes. Checked before a
-    /// command is taken, so that a single one of any permitted length always fits.
-    pub(crate) pipeline_bytes: usize,
-    /// Bytes of commands of all connections that the log has not answered, in bytes. At the limit
-    /// no socket is read, so that a slow disk or a lost quorum costs no more memory than this.
-    pub(crate) in_flight_total: usize,
-    /// Unsent replies of one connection, in bytes, from which on its socket is not read.
-    /// High, because a client that sends its whole pipeline before it reads would otherwise wait
-    /// for the node while the node waits for it.
-    pub(crate) output_soft: usize,
-    /// Unsent replies of one connection, in bytes, past which it is closed.
-    pub(crate) output_hard: usize,
-    /// Unsent replies of all connections, in bytes, past which [`Limits::output_crowded`] takes
-    /// the place of [`Limits::output_soft`].
-    pub(crate) output_total: usize,
-    /// The stricter soft limit, in bytes, while clients that do not read hold much memory.
-    pub(crate) output_crowded: usize,
-    /// A connection at its soft limit that takes no byte for this long is closed.
-    pub(crate) output_stall: Span,
-    /// A connection that sends nothing for this long while it waits for no reply is closed;
-    /// `None` (the default, as in Redis) never does.
-    pub(crate) idle: Option<Span>,
-    /// Longest client or library name, in bytes.
-    pub(crate) name_length: usize,
-}
-
-impl Limits {
-    /// The defaults.
-    pub(crate) const DEFAULT: Self = Self {
-        connections: 10_000,
-        request: RequestLimits::AUTHENTICATED,
-        pipeline_depth: 16_384,
-        pipeline_bytes: 64 * MIB,
-        in_flight_total: 512 * MIB,
-        output_soft: 64 * MIB,
-        output_hard: 256 * MIB,
-        output_total: 1024 * MIB,
-        output_crowded: MIB,
-        output_stall: Span::from_millis(60_000),
-        idle: None,
-        name_length: 256,
-    };
-
-    /// Unsent replies past which a connection is not read, in bytes.
-    pub(crate) fn output_soft(&self, authenticated: bool, crowded: bool) -> usize {
-        match (authenticated, crowded) {
-            (false, _) => UNAUTHENTICATED_OUTPUT,
-            (true, true) => self.output_crowded.min(self.output_soft),
-            (true, false) => self.output_soft,
-        }
-    }
-
-    /// What a request may be.
-    pub(crate) fn request(&self, authenticated: bool) -> RequestLimits {
-        if authenticated { self.request } else { RequestLimits::UNAUTHENTICATED }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// Unsent replies of a connection that is not authenticated, in bytes: what is left of
-/// [`UNAUTHENTICATED_MEMORY`] beside a request, less one reply.
-pub(crate) const UNAUTHENTICATED_OUTPUT: usize =
-    UNAUTHENTICATED_MEMORY - RequestLimits::UNAUTHENTICATED.request_length - 4 * 1024;
+//! Limits of the front end that concern sockets; those of clients are in
+//! [`warlock_node::front::limits`].
 
 /// Bytes that one read of a socket asks for. Long enough for a pipeline of a thousand small
 /// commands, short enough that the buffer, which connections share, stays in the cache.
-pub(crate) const READ_LENGTH: usize = 64 * 1024;
+pub(super) const READ_LENGTH: usize = 64 * 1024;
 
 /// Reads of one connection per turn of the loop; a connection that has more waits for its
 /// neighbours.
-pub(crate) const READS_PER_TURN: usize = 4;
-
-/// Capacity of an input or output buffer, in bytes, that an idle connection keeps.
-pub(crate) const BUFFER_RETAINED: usize = 16 * 1024;
-
-/// Length of a chunk, in bytes, from which it is sent before the turn ends. With the longest
-/// request on top it stays within what a message between nodes may be.
-pub(crate) const CHUNK_LENGTH: usize = 1024 * 1024;
-
-/// Longest request that still fits into a message between nodes, in bytes, behind a chunk that
-/// was about to be sent and with the heads of both.
-pub(crate) const REQUEST_LENGTH_MAX: usize = MESSAGE_LENGTH_MAX - CHUNK_LENGTH - MIB;
-
-/// Memory that is set aside for the next chunk at most, in bytes, judging by the last one.
-pub(crate) const CHUNK_RESERVED: usize = 64 * 1024;
-
-/// Reads of one connection that go through the log so that a write behind them need not wait for
-/// their turn. A longer run of reads waits, because the log costs every node.
-pub(crate) const READS_THROUGH_LOG: usize = 128;
-
-/// Read tickets of one worker that are unanswered. Reads that arrive meanwhile share the next one.
-pub(crate) const TICKETS_IN_FLIGHT: usize = 2;
+pub(super) const READS_PER_TURN: usize = 4;
 
 /// Open files that are not client connections: log, snapshots, peers, HTTP, runtime.
-pub(crate) const FILES_RESERVED: u64 = 128;
-
-const MIB: usize = 1024 * 1024;
-
-const _: () = {
-    let limits = Limits::DEFAULT;
-    assert!(limits.output_crowded < limits.output_soft);
-    assert!(limits.output_soft < limits.output_hard);
-    assert!(limits.output_hard < limits.output_total);
-    assert!(limits.request.request_length <= limits.pipeline_bytes);
-    assert!(limits.pipeline_bytes <= limits.in_flight_total);
-    assert!(limits.request.request_length <= REQUEST_LENGTH_MAX);
-};
+pub(super) const FILES_RESERVED: u64 = 128;

@@ -10,24 +10,14 @@
 //! once per turn. A task per connection would pay a wake, a channel send and a separate
 //! proposal for each command.
 //!
-//! What it must never do: reorder the replies of a connection, answer a read from local state
-//! without a lease or a ticket that was asked for after the read arrived (L3), or hold more memory
-//! for a client than [`limits`] allow.
+//! What clients say and hear is the business of [`warlock_node::front`]; here are its sockets and
+//! threads.
 
 mod accept;
 mod answers;
-mod client;
-mod connection;
-mod flow;
-mod held;
-mod info;
-pub(crate) mod limits;
-mod output;
-mod parameters;
-mod registry;
-mod session;
-mod topology;
-mod turn;
+mod limits;
+mod process;
+mod socket;
 mod worker;
 
 #[cfg(test)]
@@ -35,24 +25,25 @@ mod tests;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use warlock_node::Shared;
+use warlock_node::front::limits::Limits;
+use warlock_node::front::{Front, Identity, Turn};
+use warlock_node::seam::Ask;
 use warlock_paxos::{Instant, Span};
 
 use crate::clock;
-use warlock_node::Shared;
-use warlock_node::seam::Ask;
 
 pub(crate) use answers::AnswerQueue;
 
 use accept::Acceptor;
-use limits::{FILES_RESERVED, Limits, REQUEST_LENGTH_MAX};
-use registry::Registry;
+use limits::FILES_RESERVED;
+use process::Process;
 use worker::Worker;
 
 /// What the front end is started with.
@@ -68,59 +59,26 @@ pub(crate) struct FrontOptions {
     pub(crate) identity: Identity,
 }
 
-/// What a node says of itself in `INFO`, `HELLO`, `CONFIG GET` and `WARLOCK`.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    /// Name of the cluster.
-    pub(crate) cluster: String,
-    /// Node id.
-    pub(crate) node: u16,
-    /// Version of `warlockd`.
-    pub(crate) version: String,
-    /// Data directory.
-    pub(crate) data_dir: PathBuf,
-    /// The settings file, if there is one.
-    pub(crate) settings_file: Option<PathBuf>,
-    /// 40 hexadecimal digits that differ from start to start.
-    pub(crate) run_id: String,
-    /// When the process started.
-    pub(crate) started: Instant,
-}
-
 /// A running front end.
 pub(crate) struct FrontHandle {
     /// The queue of answers to each worker, by worker index.
     pub(crate) queues: Vec<Arc<AnswerQueue>>,
     addresses: Vec<SocketAddr>,
-    front: Arc<Front>,
+    halt: Arc<Halt>,
     acceptor: Arc<mio::Waker>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What acceptor, workers and connections share.
-pub(in crate::front) struct Front {
-    limits: Limits,
-    identity: Identity,
-    /// Port of the first listener.
-    port: u16,
-    workers: usize,
-    registry: Registry,
-    next_client: AtomicU64,
-    /// Connections refused because of the limit.
-    refused: AtomicU64,
-    /// Connections in `WAIT`.
-    blocked: AtomicU64,
-    /// Bytes received from clients.
-    input_total: AtomicU64,
-    /// Bytes sent to clients.
-    output_total: AtomicU64,
+/// How the front end is told to stop.
+#[derive(Debug, Default)]
+struct Halt {
     /// Set once: no new connections, no new commands.
     stopping: AtomicBool,
     /// When connections are closed whether or not their replies have gone out.
     deadline: Mutex<Option<Instant>>,
 }
 
-impl Front {
+impl Halt {
     /// How long replies may still go out; `None` while the front end is not stopping.
     fn deadline(&self) -> Option<Instant> {
         self.stopping.load(Ordering::Acquire).then(|| *self.deadline.lock()).flatten()
@@ -143,34 +101,23 @@ pub(crate) fn start(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no listener for clients"));
     };
     limits.connections = affordable_connections(limits.connections);
-    limits.request.request_length = limits.request.request_length.min(REQUEST_LENGTH_MAX);
-    let front = Arc::new(Front {
-        limits,
-        identity,
-        port: first.port(),
-        workers: workers.max(1),
-        registry: Registry::default(),
-        next_client: AtomicU64::new(1),
-        refused: AtomicU64::new(0),
-        blocked: AtomicU64::new(0),
-        input_total: AtomicU64::new(0),
-        output_total: AtomicU64::new(0),
-        stopping: AtomicBool::new(false),
-        deadline: Mutex::new(None),
-    });
+    let surroundings = Box::new(Process);
+    let front = Arc::new(Front::new(limits, identity, first.port(), workers, surroundings));
+    let halt = Arc::new(Halt::default());
 
     let mut inboxes = Vec::new();
     let mut prepared = Vec::new();
     for index in 0..front.workers {
-        let worker = Worker::new(index, Arc::clone(&front), Arc::clone(&shared), asks.clone())?;
+        let turn = Turn::new(index, Arc::clone(&front), Arc::clone(&shared));
+        let worker = Worker::new(turn, Arc::clone(&halt), asks.clone())?;
         inboxes.push(worker.inbox());
         prepared.push(worker);
     }
     let queues = inboxes.iter().map(|inbox| Arc::clone(inbox.queue())).collect();
-    let acceptor = Acceptor::new(listeners, Arc::clone(&front), shared, inboxes)?;
+    let acceptor = Acceptor::new(listeners, front, Arc::clone(&halt), shared, inboxes)?;
 
     let mut handle =
-        FrontHandle { queues, addresses, front, acceptor: acceptor.waker(), threads: Vec::new() };
+        FrontHandle { queues, addresses, halt, acceptor: acceptor.waker(), threads: Vec::new() };
     for (index, worker) in prepared.into_iter().enumerate() {
         handle.spawn(format!("client-io-{index}"), move || worker.run())?;
     }
@@ -201,8 +148,8 @@ impl FrontHandle {
     }
 
     fn signal(&self, deadline: Instant) {
-        *self.front.deadline.lock() = Some(deadline);
-        self.front.stopping.store(true, Ordering::Release);
+        *self.halt.deadline.lock() = Some(deadline);
+        self.halt.stopping.store(true, Ordering::Release);
         if let Err(error) = self.acceptor.wake() {
             tracing::error!(%error, "cannot wake the accepting thread");
         }

@@ -14,19 +14,16 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc::UnboundedSender;
+use warlock_node::front::{Connection, Turn};
+use warlock_node::seam::{Answer, Ask, ConnectionId};
 use warlock_paxos::{Instant, Span};
 use warlock_resp::RequestSpans;
 
-use crate::front::AnswerQueue;
-use warlock_node::Shared;
-use warlock_node::seam::{Answer, Ask, ConnectionId};
-
-use super::Front;
+use super::Halt;
 use super::accept::Inbox;
-use super::connection::{Connection, Served};
+use super::answers::AnswerQueue;
 use super::limits::READ_LENGTH;
-use super::registry::Client;
-use super::turn::Turn;
+use super::socket::{Served, Socket};
 
 const WAKE: Token = Token(usize::MAX);
 
@@ -40,8 +37,10 @@ const PLACE_BITS: u32 = 24;
 pub(super) struct Worker {
     poll: Poll,
     inbox: Arc<Inbox>,
-    connections: Vec<Option<Box<Connection>>>,
-    /// Free places in `connections`.
+    halt: Arc<Halt>,
+    asks: UnboundedSender<Ask>,
+    sockets: Vec<Option<Box<Socket>>>,
+    /// Free places in `sockets`.
     free: Vec<usize>,
     turn: Turn,
     /// Places of connections to serve in this turn or, at its end, in the next.
@@ -62,20 +61,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        index: usize,
-        front: Arc<Front>,
-        shared: Arc<Shared>,
-        asks: UnboundedSender<Ask>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(turn: Turn, halt: Arc<Halt>, asks: UnboundedSender<Ask>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         Ok(Self {
             poll,
             inbox: Arc::new(Inbox::new(Arc::new(AnswerQueue::new(waker)))),
-            connections: Vec::new(),
+            halt,
+            asks,
+            sockets: Vec::new(),
             free: Vec::new(),
-            turn: Turn::new(index, front, shared, asks),
+            turn,
             ready: Vec::new(),
             serving: Vec::new(),
             was_flooded: false,
@@ -129,7 +125,7 @@ impl Worker {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadline = self.turn.front.deadline();
+        let deadline = self.halt.deadline();
         let wake = [deadline, self.next_sweep].into_iter().flatten().min()?;
         // Rounded up: waking a moment before the deadline would only mean to sleep again.
         Some(
@@ -140,14 +136,12 @@ impl Worker {
 
     fn note_event(&mut self, event: &mio::event::Event) {
         let place = event.token().0;
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
-            return;
-        };
-        connection.note_event(event.is_readable(), event.is_read_closed() || event.is_error());
-        if event.is_writable() && connection.flow.output.pending() > 0 {
-            mark(&mut connection.dirty, &mut self.dirty, place);
+        let Some(socket) = self.sockets.get_mut(place).and_then(Option::as_mut) else { return };
+        socket.note_event(event.is_readable(), event.is_read_closed() || event.is_error());
+        if event.is_writable() && socket.connection.unsent() > 0 {
+            mark(&mut socket.dirty, &mut self.dirty, place);
         }
-        mark(&mut connection.queued, &mut self.ready, place);
+        mark(&mut socket.queued, &mut self.ready, place);
     }
 
     /// Takes over connections that were accepted for this worker.
@@ -161,30 +155,28 @@ impl Worker {
     }
 
     fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let place = self.free.pop().unwrap_or(self.connections.len());
+        let place = self.free.pop().unwrap_or(self.sockets.len());
         assert!(place < 1 << PLACE_BITS, "the limit of connections is far below");
         // Both for good: readiness is told on change only, so the second costs nothing.
         let interests = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(place), interests) {
-            if place < self.connections.len() {
+            if place < self.sockets.len() {
                 self.free.push(place);
             }
             return Err(error);
         }
         let front = &self.turn.front;
-        let number = front.next_client.fetch_add(1, Ordering::Relaxed);
-        let id = ConnectionId(number << PLACE_BITS | place as u64);
         // A client that is already gone has no local address; the first read will tell.
         let local = stream.local_addr().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
-        let client = Client::new(number, peer, local, stream.as_raw_fd(), self.turn.now);
-        let client = Arc::new(client);
-        front.registry.open(Arc::clone(&client));
-        let mut connection = Box::new(Connection::new(id, stream, client, &self.turn));
-        mark(&mut connection.queued, &mut self.ready, place);
-        if place == self.connections.len() {
-            self.connections.push(None);
+        let client = front.enter(peer, local, stream.as_raw_fd(), self.turn.now);
+        let id = ConnectionId(client.id() << PLACE_BITS | place as u64);
+        let connection = Connection::new(id, client, &self.turn);
+        let mut socket = Box::new(Socket::new(stream, connection));
+        mark(&mut socket.queued, &mut self.ready, place);
+        if place == self.sockets.len() {
+            self.sockets.push(None);
         }
-        self.connections[place] = Some(connection);
+        self.sockets[place] = Some(socket);
         if front.limits.idle.is_some() {
             self.plan_sweep();
         }
@@ -200,21 +192,21 @@ impl Worker {
                 Answer::Replies { bytes, ends } => self.take_replies(&bytes, &ends),
                 Answer::Indexed { ticket, allowed } => {
                     for id in self.turn.redeem(ticket) {
-                        self.with(id, |flow, turn| flow.on_indexed(ticket, allowed, turn));
+                        self.with(id, |it, turn| it.on_indexed(ticket, allowed, turn));
                     }
                 }
                 Answer::Held { connection, replicas } => {
-                    self.with(connection, |flow, turn| flow.on_held(replicas, turn));
+                    self.with(connection, |it, turn| it.on_held(replicas, turn));
                 }
             }
         }
         self.answers = answers;
         // Only now, with all replies in: a held read may need the last of them.
         for &place in &self.dirty {
-            if let Some(connection) = self.connections[place].as_mut() {
-                connection.flow.advance(&mut self.turn);
-                if connection.may_resume(&self.turn) {
-                    mark(&mut connection.queued, &mut self.ready, place);
+            if let Some(socket) = self.sockets[place].as_mut() {
+                socket.connection.advance(&mut self.turn);
+                if socket.connection.may_resume(&self.turn) {
+                    mark(&mut socket.queued, &mut self.ready, place);
                 }
             }
         }
@@ -224,20 +216,18 @@ impl Worker {
         let mut start = 0;
         for &(id, end) in ends {
             let end = end as usize;
-            self.with(id, |flow, turn| flow.on_reply(&bytes[start..end], turn));
+            self.with(id, |it, turn| it.on_reply(&bytes[start..end], turn));
             start = end;
         }
     }
 
-    /// Lets the flow of a connection have an answer, if the connection is still open.
-    fn with(&mut self, id: ConnectionId, take: impl FnOnce(&mut super::flow::Flow, &mut Turn)) {
+    /// Lets a connection have an answer, if it is still open.
+    fn with(&mut self, id: ConnectionId, take: impl FnOnce(&mut Connection, &mut Turn)) {
         let place = place(id);
-        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
-            return;
-        };
-        if connection.id == id {
-            take(&mut connection.flow, &mut self.turn);
-            mark(&mut connection.dirty, &mut self.dirty, place);
+        let Some(socket) = self.sockets.get_mut(place).and_then(Option::as_mut) else { return };
+        if socket.connection.id() == id {
+            take(&mut socket.connection, &mut self.turn);
+            mark(&mut socket.dirty, &mut self.dirty, place);
         }
     }
 
@@ -245,17 +235,19 @@ impl Worker {
     fn serve_ready(&mut self) {
         let mut serving = mem::replace(&mut self.ready, mem::take(&mut self.serving));
         for place in serving.drain(..) {
-            let Some(connection) = self.connections[place].as_mut() else { continue };
-            connection.queued = false;
-            match connection.serve(&mut self.scratch, &mut self.spans, &mut self.turn) {
+            let Some(socket) = self.sockets[place].as_mut() else { continue };
+            socket.queued = false;
+            match socket.serve(&mut self.scratch, &mut self.spans, &mut self.turn) {
                 Served::Idle => {}
-                Served::More => mark(&mut connection.queued, &mut self.ready, place),
+                Served::More => mark(&mut socket.queued, &mut self.ready, place),
                 Served::Broken => {
                     self.close(place, None);
                     continue;
                 }
             }
-            mark(&mut connection.dirty, &mut self.dirty, place);
+            mark(&mut socket.dirty, &mut self.dirty, place);
+            // A full chunk need not wait for the other connections.
+            self.send_asks();
         }
         self.serving = serving;
         self.was_flooded |= self.turn.flooded();
@@ -267,43 +259,54 @@ impl Worker {
             return;
         }
         self.was_flooded = false;
-        for (place, connection) in self.connections.iter_mut().enumerate() {
-            if let Some(connection) = connection
-                && connection.may_resume(&self.turn)
+        for (place, socket) in self.sockets.iter_mut().enumerate() {
+            if let Some(socket) = socket
+                && socket.connection.may_resume(&self.turn)
             {
-                mark(&mut connection.queued, &mut self.ready, place);
+                mark(&mut socket.queued, &mut self.ready, place);
             }
         }
     }
 
     /// Sends what this turn has gathered to the core.
     fn send(&mut self) {
-        let connections = &mut self.connections;
-        self.turn.send(|id, ticket| {
-            let connection = connections.get_mut(place(id)).and_then(Option::as_mut);
-            connection.is_some_and(|found| found.id == id && found.flow.cover(ticket))
+        let sockets = &mut self.sockets;
+        self.turn.finish(|id, ticket| {
+            let socket = sockets.get_mut(place(id)).and_then(Option::as_mut);
+            socket.is_some_and(|it| it.connection.id() == id && it.connection.cover(ticket))
         });
+        self.send_asks();
+    }
+
+    fn send_asks(&mut self) {
+        for ask in self.turn.take_asks() {
+            if self.asks.send(ask).is_err() {
+                // Only when the process is ending. Clients see their connection close without a
+                // reply, which is what "unknown" looks like to them.
+                tracing::debug!("the core has stopped: a command gets no reply");
+            }
+        }
     }
 
     /// Sends replies, one call per connection, and closes connections that are done.
     fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.dirty);
         for place in dirty.drain(..) {
-            let Some(connection) = self.connections[place].as_mut() else { continue };
-            connection.dirty = false;
-            if connection.flush(&mut self.turn).is_err() || connection.is_done(&self.turn) {
+            let Some(socket) = self.sockets[place].as_mut() else { continue };
+            socket.dirty = false;
+            if socket.flush(&mut self.turn).is_err() || socket.connection.is_done(&self.turn) {
                 self.close(place, None);
                 continue;
             }
-            let pending = connection.flow.output.pending();
-            self.unsent = self.unsent - connection.counted_output + pending;
-            connection.counted_output = pending;
-            connection.publish();
-            if connection.may_resume(&self.turn) {
-                mark(&mut connection.queued, &mut self.ready, place);
+            let unsent = socket.connection.unsent();
+            self.unsent = self.unsent - socket.counted_output + unsent;
+            socket.counted_output = unsent;
+            socket.connection.publish();
+            if socket.connection.may_resume(&self.turn) {
+                mark(&mut socket.queued, &mut self.ready, place);
             }
-            if pending > 0 {
-                let excess = connection.excess(&self.turn);
+            if unsent > 0 {
+                let excess = socket.connection.excess(&self.turn);
                 self.plan_sweep();
                 if excess.is_some() {
                     self.close(place, excess);
@@ -319,7 +322,7 @@ impl Worker {
 
     /// Closes connections that were idle or stalled for too long, and all of them at the end.
     fn sweep(&mut self) {
-        if self.turn.front.deadline().is_some() {
+        if self.halt.deadline().is_some() {
             return self.wind_up();
         }
         if self.next_sweep.is_none_or(|at| at > self.turn.now) {
@@ -327,10 +330,10 @@ impl Worker {
         }
         self.next_sweep = None;
         let mut watch = self.turn.front.limits.idle.is_some();
-        for place in 0..self.connections.len() {
-            let Some(connection) = &self.connections[place] else { continue };
-            let excess = connection.excess(&self.turn);
-            watch |= connection.flow.output.pending() > 0;
+        for place in 0..self.sockets.len() {
+            let Some(socket) = &self.sockets[place] else { continue };
+            let excess = socket.connection.excess(&self.turn);
+            watch |= socket.connection.unsent() > 0;
             if excess.is_some() {
                 self.close(place, excess);
             }
@@ -343,31 +346,32 @@ impl Worker {
     /// The front end stops: closes what is quiet, and everything once the deadline has passed.
     fn wind_up(&mut self) {
         self.turn.stopping = true;
-        let late = self.turn.front.deadline().is_some_and(|deadline| self.turn.now >= deadline);
-        for place in 0..self.connections.len() {
-            let Some(connection) = &self.connections[place] else { continue };
-            if late || connection.is_done(&self.turn) {
+        let late = self.halt.deadline().is_some_and(|deadline| self.turn.now >= deadline);
+        for place in 0..self.sockets.len() {
+            let Some(socket) = &self.sockets[place] else { continue };
+            if late || socket.connection.is_done(&self.turn) {
                 self.close(place, None);
             }
         }
     }
 
     fn is_stopped(&self) -> bool {
-        self.turn.stopping && self.connections.iter().all(Option::is_none)
+        self.turn.stopping && self.sockets.iter().all(Option::is_none)
     }
 
     /// Closes a connection; `excess` says why, if it is not the client's own wish.
     fn close(&mut self, place: usize, excess: Option<&'static str>) {
-        let Some(mut connection) = self.connections[place].take() else { return };
+        let Some(mut socket) = self.sockets[place].take() else { return };
         if let Some(reason) = excess {
-            tracing::warn!(client = connection.client.id, reason, "closing a client connection");
+            let client = socket.connection.client().id();
+            tracing::warn!(client, reason, "closing a client connection");
         }
-        connection.flow.abandon(&mut self.turn);
-        if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
+        socket.connection.abandon(&mut self.turn);
+        self.send_asks();
+        if let Err(error) = self.poll.registry().deregister(&mut socket.stream) {
             tracing::debug!(%error, "cannot deregister a socket that is being closed");
         }
-        self.unsent -= connection.counted_output;
-        self.turn.front.registry.close(connection.client.id);
+        self.unsent -= socket.counted_output;
         self.turn.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.free.push(place);
     }

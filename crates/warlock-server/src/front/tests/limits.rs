@@ -1,11 +1,5 @@
 //! Every limit holds at its value and bites one past it.
 
-use warlock_resp::{Progress, Protocol, RequestLimits, RequestParser};
-
-use warlock_node::seam::ConnectionId;
-
-use super::super::limits::CHUNK_LENGTH;
-use super::super::turn::Turn;
 use super::*;
 
 const KIB: usize = 1024;
@@ -146,32 +140,6 @@ fn a_flood_of_a_client_that_left_is_over() {
 }
 
 #[test]
-fn a_long_turn_sends_chunks_of_limited_length() {
-    let node = Node::master();
-    let (asks, mut asked) = unbounded_channel();
-    let front = Arc::clone(&node.front.as_ref().unwrap().front);
-    let mut turn = Turn::new(0, front, Arc::clone(&node.shared), asks);
-    let input = request(&["SET", "k", &"x".repeat(100 * KIB)]);
-    let mut spans = RequestSpans::default();
-    let mut parser = RequestParser::new(RequestLimits::AUTHENTICATED);
-    assert!(matches!(parser.parse(&input, &mut spans), Ok(Progress::Complete { .. })));
-    for number in 0..25 {
-        turn.submit(ConnectionId(number), Protocol::Resp2, 0, &spans.request(&input));
-    }
-    turn.send(|_, _| false);
-    let mut calls = 0;
-    while let Ok(ask) = asked.try_recv() {
-        let Ask::Write(chunk) = ask else { panic!("{ask:?}") };
-        assert!(chunk.entries.len() < CHUNK_LENGTH + input.len() + 16);
-        for call in chunk.calls {
-            assert_eq!(call.connection, ConnectionId(calls), "the order is kept");
-            calls += 1;
-        }
-    }
-    assert_eq!(calls, 25);
-}
-
-#[test]
 fn a_client_that_does_not_read_is_not_read_either() {
     let limits = Limits { output_soft: MIB, output_hard: 8 * MIB, ..Limits::DEFAULT };
     let node = Node::with_limits(limits);
@@ -254,14 +222,4 @@ fn an_idle_client_is_closed_if_the_limit_says_so() {
     node.client().expect_end();
     node.release();
     waiting.expect(":1\r\n");
-}
-
-#[test]
-fn crowded_output_lowers_the_soft_limit() {
-    let limits = Limits::DEFAULT;
-    assert_eq!(limits.output_soft(true, false), limits.output_soft);
-    assert_eq!(limits.output_soft(true, true), limits.output_crowded);
-    let unauthenticated = limits.output_soft(false, false);
-    let request = limits.request(false).request_length;
-    assert!(unauthenticated + request <= warlock_resp::limits::UNAUTHENTICATED_MEMORY);
 }

@@ -27,11 +27,12 @@ use warlock_store::{Applier, Options, Reader, entry};
 use crate::clock;
 use crate::front::AnswerQueue;
 use warlock_node::Shared;
+use warlock_node::front::Identity;
+use warlock_node::front::limits::Limits;
 use warlock_node::seam::{Answer, Ask, Chunk};
 use warlock_node::status::{NodeStatus, Role, State, Status};
 
-use super::limits::Limits;
-use super::{FrontHandle, FrontOptions, Identity, start};
+use super::{FrontHandle, FrontOptions, start};
 
 /// Longest wait for anything before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! A read never sees less than it must (L3), with and without the lease.
 
-use super::super::limits::TICKETS_IN_FLIGHT;
+use warlock_node::front::limits::TICKETS_IN_FLIGHT;
+
 use super::*;
 
 #[test]

@@ -11,9 +11,10 @@ use warlock_paxos::Span;
 use warlock_resp::{ReplyWriter, Request, looks_like_http};
 use warlock_store::{Class, CommandId, CommandSpec, ReadOutcome};
 
-use warlock_node::seam::ConnectionId;
-use warlock_node::{LeaseHeld, Shared};
+use crate::seam::ConnectionId;
+use crate::shared::{LeaseHeld, Shared};
 
+use super::Front;
 use super::held::{Held, HeldKind};
 use super::limits::READS_THROUGH_LOG;
 use super::output::Output;
@@ -22,6 +23,7 @@ use super::session::{self, After, Session};
 use super::turn::Turn;
 
 /// Commands and replies of one connection.
+#[derive(Debug)]
 pub(super) struct Flow {
     pub(super) session: Session,
     pub(super) output: Output,
@@ -78,10 +80,10 @@ enum Permission<'a> {
 }
 
 /// The only place that lets a read see local state (L3).
-fn permit(right: Right, shared: &Shared) -> Permission<'_> {
+fn permit<'a>(right: Right, front: &Front, shared: &'a Shared) -> Permission<'a> {
     match right {
         Right::Answered { allowed: true, .. } => Permission::Granted(Proof::Ticket),
-        Right::None => match shared.lease.held(crate::clock::now) {
+        Right::None => match shared.lease.held(|| front.now()) {
             Some(lease) => Permission::Granted(Proof::Lease(lease)),
             None => Permission::Withheld,
         },
@@ -154,7 +156,7 @@ impl Flow {
         turn.count_command();
         if looks_like_http(request.name()) || (inline && is_http_line(request)) {
             tracing::warn!(
-                client = self.session.client.id,
+                client = self.session.client.id(),
                 "closing a connection that speaks HTTP: possibly a browser that was tricked"
             );
             self.forget_held();
@@ -371,7 +373,7 @@ impl Flow {
 
     fn read(&mut self, spec: &'static CommandSpec, request: Request<'_>, turn: &mut Turn) -> Step {
         let now_us = turn.log_time_us();
-        let Permission::Granted(proof) = permit(self.right, &turn.shared) else {
+        let Permission::Granted(proof) = permit(self.right, &turn.front, &turn.shared) else {
             return self.read_later(turn);
         };
         self.session.note(spec, request);
@@ -401,7 +403,7 @@ impl Flow {
             self.reply().error(session::LOADING);
             return Step::Done;
         }
-        let Permission::Granted(_) = permit(self.right, &turn.shared) else {
+        let Permission::Granted(_) = permit(self.right, &turn.front, &turn.shared) else {
             return self.read_later(turn);
         };
         self.reply().simple("OK");
@@ -424,7 +426,7 @@ impl Flow {
         Step::Blocked
     }
 
-    fn wait(&mut self, request: Request<'_>, turn: &Turn) -> Step {
+    fn wait(&mut self, request: Request<'_>, turn: &mut Turn) -> Step {
         if self.waiting != Waiting::No {
             return Step::Blocked;
         }

@@ -4,34 +4,36 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc::UnboundedSender;
 use warlock_paxos::Instant;
 use warlock_resp::{Protocol, Request, RequestSpans};
 use warlock_store::entry;
 
-use crate::clock;
-use warlock_node::Shared;
-use warlock_node::seam::{Ask, Call, Chunk, ConnectionId};
+use crate::seam::{Ask, Call, Chunk, ConnectionId};
+use crate::shared::Shared;
 
 use super::Front;
 use super::limits::{CHUNK_LENGTH, CHUNK_RESERVED, TICKETS_IN_FLIGHT};
 
 /// The worker's side of everything that is not a connection.
-pub(super) struct Turn {
-    pub(super) front: Arc<Front>,
-    pub(super) shared: Arc<Shared>,
+#[derive(Debug)]
+pub struct Turn {
+    /// What all workers share.
+    pub front: Arc<Front>,
+    /// The facts of the node.
+    pub shared: Arc<Shared>,
     /// When the turn began.
-    pub(super) now: Instant,
+    pub now: Instant,
     /// The node recovers: commands on data are refused.
     pub(super) loading: bool,
     /// Clients that do not read hold much memory: be strict.
     pub(super) crowded: bool,
     /// The front end stops: take no more commands.
-    pub(super) stopping: bool,
+    pub stopping: bool,
     /// For a held command; the spans of arriving commands belong to the worker.
     pub(super) held_spans: RequestSpans,
     worker: usize,
-    asks: UnboundedSender<Ask>,
+    /// What is to be asked of the core, in order.
+    asks: Vec<Ask>,
     entries: Vec<u8>,
     calls: Vec<Call>,
     /// Connections whose reads wait for a ticket that has not been asked for.
@@ -48,28 +50,26 @@ pub(super) struct Turn {
 }
 
 /// A question to the core on which reads wait.
+#[derive(Debug)]
 struct Ticket {
     number: u64,
     connections: Vec<ConnectionId>,
 }
 
 impl Turn {
-    pub(super) fn new(
-        worker: usize,
-        front: Arc<Front>,
-        shared: Arc<Shared>,
-        asks: UnboundedSender<Ask>,
-    ) -> Self {
+    /// The first turn of the worker with index `worker`.
+    #[must_use]
+    pub fn new(worker: usize, front: Arc<Front>, shared: Arc<Shared>) -> Self {
         Self {
+            now: front.now(),
             front,
             shared,
-            now: clock::now(),
             loading: true,
             crowded: false,
             stopping: false,
             held_spans: RequestSpans::default(),
             worker,
-            asks,
+            asks: Vec::new(),
             entries: Vec::new(),
             calls: Vec::new(),
             unasked: Vec::new(),
@@ -85,8 +85,8 @@ impl Turn {
 
     /// Starts a turn. `unsent` is the memory that unsent replies of this worker's connections
     /// hold, in bytes.
-    pub(super) fn begin(&mut self, unsent: usize) {
-        self.now = clock::now();
+    pub fn begin(&mut self, unsent: usize) {
+        self.now = self.front.now();
         self.log_time_us = None;
         self.loading = !self.shared.recovered.load(Ordering::Acquire);
         self.crowded = unsent > self.front.limits.output_total / self.front.workers;
@@ -132,7 +132,8 @@ impl Turn {
     }
 
     /// Whether the log has more to do than it is allowed to hold for this worker.
-    pub(super) fn flooded(&self) -> bool {
+    #[must_use]
+    pub fn flooded(&self) -> bool {
         self.in_flight >= self.front.limits.in_flight_total / self.front.workers
     }
 
@@ -142,7 +143,7 @@ impl Turn {
     /// and a TTL is a lower bound.
     pub(super) fn log_time_us(&mut self) -> u64 {
         let shared = &self.shared;
-        *self.log_time_us.get_or_insert_with(|| match shared.log_clock.at(clock::now()) {
+        *self.log_time_us.get_or_insert_with(|| match shared.log_clock.at(self.front.now()) {
             Some(time) => time.micros(),
             None => shared.store.log_time_us(),
         })
@@ -156,7 +157,7 @@ impl Turn {
 
     /// Asks the core how many followers hold what is applied.
     pub(super) fn ask_wait(
-        &self,
+        &mut self,
         connection: ConnectionId,
         replicas: u64,
         deadline: Option<Instant>,
@@ -171,21 +172,22 @@ impl Turn {
     }
 
     /// Takes back [`Self::ask_wait`].
-    pub(super) fn forget_wait(&self, connection: ConnectionId) {
+    pub(super) fn forget_wait(&mut self, connection: ConnectionId) {
         self.end_wait();
         self.ask(Ask::Forget { worker: self.worker, connection });
     }
 
     /// The connections whose reads wait for `ticket`, which was answered.
-    pub(super) fn redeem(&mut self, ticket: u64) -> Vec<ConnectionId> {
+    #[must_use]
+    pub fn redeem(&mut self, ticket: u64) -> Vec<ConnectionId> {
         let found = self.tickets.iter().position(|open| open.number == ticket);
         found.map_or_else(Vec::new, |index| self.tickets.swap_remove(index).connections)
     }
 
-    /// Ends the gathering: sends the chunk, if there is one, and asks for a ticket, if reads need
-    /// one. `cover` tells a connection that all its reads of now wait for this ticket, and
+    /// Ends the gathering: asks for the chunk to be written, if there is one, and for a ticket, if
+    /// reads need one. `cover` tells a connection that all its reads of now wait for this ticket, and
     /// answers whether there are any.
-    pub(super) fn send(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
+    pub fn finish(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
         if !self.calls.is_empty() {
             self.send_chunk();
         }
@@ -200,6 +202,12 @@ impl Turn {
                 total.fetch_add(mem::take(counted), Ordering::Relaxed);
             }
         }
+    }
+
+    /// What the core is to be asked, in order. To be taken after [`Self::finish`] and after a
+    /// connection closed; may be taken earlier.
+    pub fn take_asks(&mut self) -> impl Iterator<Item = Ask> {
+        self.asks.drain(..)
     }
 
     fn send_chunk(&mut self) {
@@ -231,11 +239,7 @@ impl Turn {
         self.ask(Ask::Index { worker: self.worker, ticket: number });
     }
 
-    fn ask(&self, ask: Ask) {
-        if self.asks.send(ask).is_err() {
-            // Only when the process is ending. Clients see their connection close without a
-            // reply, which is what "unknown" looks like to them.
-            tracing::debug!("the core has stopped: a command gets no reply");
-        }
+    fn ask(&mut self, ask: Ask) {
+        self.asks.push(ask);
     }
 }

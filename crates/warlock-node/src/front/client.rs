@@ -3,8 +3,6 @@
 use warlock_resp::{ReplyWriter, Request};
 use warlock_store::CommandSpec;
 
-use crate::clock;
-
 use super::session::{self, Session};
 use super::turn::Turn;
 
@@ -16,7 +14,7 @@ pub(super) fn run(
     reply: &mut ReplyWriter<'_>,
 ) {
     match session::specific(spec, request).short_name() {
-        "id" => reply.integer(i64::try_from(session.client.id).unwrap_or(i64::MAX)),
+        "id" => reply.integer(i64::try_from(session.client.id()).unwrap_or(i64::MAX)),
         "getname" => match session.client.names().name {
             name if name.is_empty() => reply.null(),
             name => reply.bulk(name.as_bytes()),
@@ -26,7 +24,7 @@ pub(super) fn run(
         "info" => {
             session.publish();
             let mut text = String::new();
-            session.client.describe(clock::now(), &mut text);
+            session.client.describe(turn.now, &mut text);
             reply.verbatim("txt", text.as_bytes());
         }
         "list" => {
@@ -96,7 +94,7 @@ fn parse_switch(word: &[u8]) -> Result<(), String> {
 
 fn list(turn: &Turn, request: Request<'_>) -> Result<String, String> {
     let registry = &turn.front.registry;
-    let now = clock::now();
+    let now = turn.now;
     match (request.len(), request.arg(2)) {
         (2, _) => Ok(registry.describe(now, |_| true)),
         (4, Some(option)) if option.eq_ignore_ascii_case(b"TYPE") => {

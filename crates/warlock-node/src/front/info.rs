@@ -1,13 +1,11 @@
 //! `INFO`: facts of this node under the names that Redis gives them, and a section of its own.
 
 use std::fmt::{Display, Write as _};
-use std::fs;
 use std::sync::atomic::Ordering;
 
 use warlock_resp::{ReplyWriter, Request};
 
-use crate::clock;
-use warlock_node::status::{NodeStatus, State};
+use crate::status::{NodeStatus, State};
 
 use super::session::DATABASES;
 use super::topology;
@@ -77,10 +75,9 @@ impl Page {
 
 fn server(turn: &Turn, page: &mut Page) {
     let identity = &turn.front.identity;
-    let uptime = clock::now().since(identity.started).millis() / 1000;
-    let path = |path: Option<&std::path::Path>| {
-        path.map_or_else(String::new, |path| path.display().to_string())
-    };
+    let process = turn.front.surroundings.process();
+    let uptime = turn.now.since(identity.started).millis() / 1000;
+    let file = identity.settings_file.as_ref().map(|path| path.display().to_string());
     page.line("redis_version", REDIS_VERSION);
     page.line("warlock_version", &identity.version);
     page.line("redis_mode", "standalone");
@@ -88,16 +85,16 @@ fn server(turn: &Turn, page: &mut Page) {
     page.line("arch_bits", usize::BITS);
     page.line("monotonic_clock", "POSIX clock_gettime");
     page.line("multiplexing_api", "epoll");
-    page.line("process_id", std::process::id());
+    page.line("process_id", process.id);
     page.line("run_id", &identity.run_id);
     page.line("tcp_port", turn.front.port);
-    page.line("server_time_usec", clock::wall().micros());
+    page.line("server_time_usec", turn.front.surroundings.wall().micros());
     page.line("uptime_in_seconds", uptime);
     page.line("uptime_in_days", uptime / 86_400);
     page.line("hz", 10);
     page.line("configured_hz", 10);
-    page.line("executable", path(std::env::current_exe().ok().as_deref()));
-    page.line("config_file", path(identity.settings_file.as_deref()));
+    page.line("executable", process.executable.display());
+    page.line("config_file", file.unwrap_or_default());
     page.line("io_threads_active", u8::from(turn.front.workers > 1));
 }
 
@@ -110,7 +107,7 @@ fn clients(turn: &Turn, page: &mut Page) {
 }
 
 fn memory(turn: &Turn, page: &mut Page) {
-    let resident = resident_bytes();
+    let resident = turn.front.surroundings.process().resident_bytes;
     let dataset = turn.shared.store.used_bytes();
     page.size("used_memory", resident);
     page.size("used_memory_rss", resident);
@@ -190,11 +187,11 @@ fn link_state(node: &NodeStatus) -> &'static str {
     }
 }
 
-fn cpu(_: &Turn, page: &mut Page) {
-    let (user, system) = processor_ticks();
+fn cpu(turn: &Turn, page: &mut Page) {
+    let process = turn.front.surroundings.process();
     let seconds = |ticks: u64| format!("{}.{:02}0000", ticks / TICKS, ticks % TICKS);
-    page.line("used_cpu_sys", seconds(system));
-    page.line("used_cpu_user", seconds(user));
+    page.line("used_cpu_sys", seconds(process.system_ticks));
+    page.line("used_cpu_user", seconds(process.user_ticks));
 }
 
 fn keyspace(turn: &Turn, page: &mut Page) {
@@ -225,28 +222,7 @@ fn warlock(turn: &Turn, page: &mut Page) {
     page.line("log_time_us", turn.shared.store.log_time_us());
 }
 
-/// Memory that the kernel has given this process, in bytes; zero if it does not say.
-fn resident_bytes() -> u64 {
-    let parse = || {
-        let text = fs::read_to_string("/proc/self/status").ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    parse().unwrap_or(0) * 1024
-}
-
-/// Processor time of this process in user and kernel mode, in ticks; zero if unknown.
-fn processor_ticks() -> (u64, u64) {
-    let parse = || {
-        let text = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name of the program, in parentheses, may hold anything; fields follow after it.
-        let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    parse().unwrap_or((0, 0))
-}
-
-/// Ticks per second in /proc, the same on every architecture.
+/// Ticks per second of processor time.
 const TICKS: u64 = 100;
 
 /// A size in the form of Redis: two decimals and a unit.
@@ -280,11 +256,5 @@ mod tests {
         ] {
             assert_eq!(human(bytes), text);
         }
-    }
-
-    #[test]
-    fn the_kernel_says_what_this_process_uses() {
-        assert!(resident_bytes() > 0);
-        processor_ticks();
     }
 }

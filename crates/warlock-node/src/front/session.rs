@@ -12,6 +12,7 @@ use super::turn::Turn;
 use super::{client, info, parameters, topology};
 
 /// Settings of one connection.
+#[derive(Debug)]
 pub(super) struct Session {
     /// What others see of this connection.
     pub(super) client: Arc<Client>,
@@ -264,7 +265,7 @@ fn hello(session: &mut Session, turn: &Turn, request: Request<'_>, out: &mut Vec
         Protocol::Resp3 => 3,
     });
     reply.bulk(b"id");
-    reply.integer(i64::try_from(session.client.id).unwrap_or(i64::MAX));
+    reply.integer(i64::try_from(session.client.id()).unwrap_or(i64::MAX));
     reply.bulk(b"mode");
     reply.bulk(b"standalone");
     reply.bulk(b"role");

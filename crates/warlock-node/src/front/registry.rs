@@ -15,9 +15,9 @@ use warlock_resp::Protocol;
 
 /// What others may know of one connection.
 #[derive(Debug)]
-pub(super) struct Client {
+pub struct Client {
     /// Number of the connection, from 1, unique while the process runs.
-    pub(super) id: u64,
+    id: u64,
     /// Address of the client.
     peer: SocketAddr,
     /// Address that the client connected to.
@@ -87,6 +87,12 @@ impl Client {
             output: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Number of the connection, from 1, unique while the process runs.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
     }
 
     /// Notes that the client sent something at `now`.

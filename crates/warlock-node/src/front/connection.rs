@@ -1,84 +1,52 @@
-//! One client connection: its socket, its unparsed bytes, and the flow of its commands.
+//! One client connection without its socket: unparsed bytes, commands in order, unsent replies.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Write};
 use std::mem;
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use warlock_paxos::Instant;
 use warlock_resp::{Progress, RequestParser, RequestSpans};
 
-use warlock_node::seam::ConnectionId;
+use crate::seam::ConnectionId;
 
 use super::flow::{Flow, Waiting};
-use super::limits::{BUFFER_RETAINED, READS_PER_TURN};
+use super::limits::BUFFER_RETAINED;
 use super::registry::{Client, Usage};
 use super::turn::Turn;
 
 /// A client connection of one worker.
-pub(super) struct Connection {
-    pub(super) id: ConnectionId,
-    pub(super) flow: Flow,
-    pub(super) stream: TcpStream,
-    pub(super) client: Arc<Client>,
-    /// The connection is in the worker's list of connections to serve.
-    pub(super) queued: bool,
-    /// The connection is in the worker's list of connections to flush.
-    pub(super) dirty: bool,
-    /// Unsent bytes that the worker has counted.
-    pub(super) counted_output: usize,
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnectionId,
+    flow: Flow,
+    client: Arc<Client>,
     parser: RequestParser,
     /// Whether the parser has the limits of an authenticated client.
     parser_authenticated: bool,
     /// Bytes of an incomplete request, or of requests that must wait.
     input: Vec<u8>,
-    /// The socket may have bytes that were not read.
-    readable: bool,
-    /// The client has closed its side, or is gone.
-    hung_up: bool,
-    /// All bytes of the client have been read.
+    /// All bytes of the client have been received.
     ended: bool,
-    /// Serving stopped because the flow was blocked.
+    /// Receiving stopped because the flow was blocked.
     stalled: bool,
     /// When the client last took a byte, or had none to take.
     progress: Instant,
     published: Option<Usage>,
 }
 
-/// What serving a connection led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Served {
-    /// Nothing more can be done before an event or an answer.
-    Idle,
-    /// It has used up its share of the turn.
-    More,
-    /// The connection is broken.
-    Broken,
-}
-
 impl Connection {
-    pub(super) fn new(
-        id: ConnectionId,
-        stream: TcpStream,
-        client: Arc<Client>,
-        turn: &Turn,
-    ) -> Self {
+    /// A new connection of `client`; `id` is never used twice by a worker.
+    #[must_use]
+    pub fn new(id: ConnectionId, client: Arc<Client>, turn: &Turn) -> Self {
         let flow = Flow::new(id, Arc::clone(&client));
         let authenticated = flow.session.authenticated;
         Self {
             id,
             flow,
-            stream,
             client,
-            queued: false,
-            dirty: false,
-            counted_output: 0,
             parser: RequestParser::new(turn.front.limits.request(authenticated)),
             parser_authenticated: authenticated,
             input: Vec::new(),
-            // Bytes may have come before the socket was registered.
-            readable: true,
-            hung_up: false,
             ended: false,
             stalled: false,
             progress: turn.now,
@@ -86,64 +54,108 @@ impl Connection {
         }
     }
 
-    /// Notes what the kernel tells of the socket.
-    pub(super) fn note_event(&mut self, readable: bool, hung_up: bool) {
-        self.readable |= readable || hung_up;
-        self.hung_up |= hung_up;
+    /// Names the connection in chunks and answers.
+    #[must_use]
+    pub const fn id(&self) -> ConnectionId {
+        self.id
     }
 
-    /// Parses what is left and reads what has come, as far as the flow lets it. `scratch` is the
-    /// buffer that the connections of a worker share.
-    pub(super) fn serve(
-        &mut self,
-        scratch: &mut [u8],
-        spans: &mut RequestSpans,
-        turn: &mut Turn,
-    ) -> Served {
+    /// What others may see of the connection.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Bytes of replies that have not been sent.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.flow.output.pending()
+    }
+
+    /// Goes on with bytes that were received and had to wait. To be called before anything is
+    /// received in a turn.
+    pub fn resume(&mut self, spans: &mut RequestSpans, turn: &mut Turn) {
         if mem::take(&mut self.stalled) && !self.input.is_empty() {
             self.parse_kept(spans, turn);
         }
-        for _ in 0..READS_PER_TURN {
-            if self.flow.blocked(turn) {
-                self.stalled = true;
-                return Served::Idle;
-            }
-            if self.ended {
-                self.flow.close();
-            }
-            if !self.readable || self.ended {
-                return Served::Idle;
-            }
-            match self.stream.read(scratch) {
-                Ok(0) => self.ended = true,
-                Ok(length) => {
-                    // A socket that gives less than was asked for is empty: when more comes, the
-                    // kernel says so. The end of the stream is the exception.
-                    self.readable = length == scratch.len() || self.hung_up;
-                    self.client.touch(turn.now);
-                    turn.count_input(length);
-                    self.take(&scratch[..length], spans, turn);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Served::Broken,
-            }
+    }
+
+    /// Whether bytes of the client are to be received now. If not, then because there will be none,
+    /// or until [`Self::may_resume`].
+    pub fn wants_input(&mut self, turn: &Turn) -> bool {
+        if self.flow.blocked(turn) {
+            self.stalled = true;
+            return false;
         }
-        Served::More
+        if self.ended {
+            self.flow.close();
+        }
+        !self.ended
+    }
+
+    /// Takes bytes of the client, of any number and wherever they were cut.
+    pub fn receive(&mut self, bytes: &[u8], spans: &mut RequestSpans, turn: &mut Turn) {
+        self.client.touch(turn.now);
+        turn.count_input(bytes.len());
+        self.take(bytes, spans, turn);
+    }
+
+    /// The client will send nothing more; what it has sent is still answered.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Takes the reply to the oldest command that was sent to the log.
+    ///
+    /// # Panics
+    /// If no command is in the log: the core answers each command once.
+    pub fn on_reply(&mut self, bytes: &[u8], turn: &mut Turn) {
+        self.flow.on_reply(bytes, turn);
+    }
+
+    /// Takes the answer to `ticket`, which [`Turn::redeem`] said this connection waits for.
+    pub fn on_indexed(&mut self, ticket: u64, allowed: bool, turn: &mut Turn) {
+        self.flow.on_indexed(ticket, allowed, turn);
+    }
+
+    /// Takes the answer to `WAIT`.
+    pub fn on_held(&mut self, replicas: u64, turn: &mut Turn) {
+        self.flow.on_held(replicas, turn);
+    }
+
+    /// Runs commands whose turn has come. To be called when all answers of the turn are in: a held
+    /// read may need the last of them.
+    pub fn advance(&mut self, turn: &mut Turn) {
+        self.flow.advance(turn);
+    }
+
+    /// Tells that `ticket` is about to be asked for; answers whether a read here waits for it.
+    pub fn cover(&mut self, ticket: u64) -> bool {
+        self.flow.cover(ticket)
+    }
+
+    /// Ends the connection: whatever was asked for it is for nobody, and it is listed no more.
+    pub fn abandon(&mut self, turn: &mut Turn) {
+        self.flow.abandon(turn);
+        turn.front.leave(&self.client);
     }
 
     /// Whether serving stopped for a reason that is gone.
-    pub(super) fn may_resume(&self, turn: &Turn) -> bool {
+    #[must_use]
+    pub fn may_resume(&self, turn: &Turn) -> bool {
         self.stalled && !self.flow.blocked(turn)
     }
 
-    /// Sends what the socket takes, and tells whether the connection is still good.
-    pub(super) fn flush(&mut self, turn: &mut Turn) -> io::Result<()> {
+    /// Sends what `stream` takes in one call.
+    ///
+    /// # Errors
+    /// The connection is broken. A full socket is no error: it takes nothing.
+    pub fn flush(&mut self, stream: &mut impl Write, turn: &mut Turn) -> io::Result<()> {
         if self.flow.output.pending() == 0 {
             self.progress = turn.now;
             return Ok(());
         }
-        let sent = self.flow.output.flush(&mut self.stream)?;
+        let sent = self.flow.output.flush(stream)?;
         turn.count_output(sent);
         if sent > 0 {
             self.progress = turn.now;
@@ -152,7 +164,8 @@ impl Connection {
     }
 
     /// Whether the connection has nothing left to do.
-    pub(super) fn is_done(&self, turn: &Turn) -> bool {
+    #[must_use]
+    pub fn is_done(&self, turn: &Turn) -> bool {
         if self.ended && self.flow.waiting() == Waiting::ForEver {
             return true;
         }
@@ -160,7 +173,8 @@ impl Connection {
     }
 
     /// Why the connection should be closed although it is not done, if it should.
-    pub(super) fn excess(&self, turn: &Turn) -> Option<&'static str> {
+    #[must_use]
+    pub fn excess(&self, turn: &Turn) -> Option<&'static str> {
         let limits = &turn.front.limits;
         if self.flow.output.pending() > limits.output_hard {
             return Some("its unsent replies are past the hard limit");
@@ -177,7 +191,7 @@ impl Connection {
     }
 
     /// Publishes what others may see of the connection.
-    pub(super) fn publish(&mut self) {
+    pub fn publish(&mut self) {
         let usage = Usage {
             command: self.flow.session.command,
             database: self.flow.session.database,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
 use warlock_store::CommandId;
 
-use warlock_node::status::{NodeStatus, Role, State, Status};
+use crate::status::{NodeStatus, Role, State, Status};
 
 use super::turn::Turn;
 
