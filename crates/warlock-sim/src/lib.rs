@@ -3,3 +3,13 @@
 
 pub mod check;
 pub mod history;
+pub mod mutants;
+
+mod judge;
+mod random;
+pub mod report;
+mod run;
+mod world;
+
+pub use run::{Options, Outcome, Scene, Verdict, run_seed};
+pub use world::Counters;

@@ -1,0 +1,157 @@
+//! Faults of processes, machines and clocks.
+
+use warlock_paxos::NodeId;
+
+use super::super::World;
+use super::super::clock::TRUE_RATE;
+use super::super::queue::NodeIndex;
+use super::super::weather::MILLISECOND;
+
+/// Ten years in microseconds.
+const TEN_YEARS: u64 = 10 * 366 * 86_400 * 1_000_000;
+
+impl World {
+    pub(super) fn kill_process(&mut self, index: NodeIndex) {
+        if self.sites[index].process.is_some() {
+            self.counters.kill += 1;
+            self.kill(index, false);
+            self.start_later(index, 1500 * MILLISECOND);
+        }
+    }
+
+    pub(super) fn lose_power(&mut self, index: NodeIndex) {
+        if self.sites[index].process.is_some() {
+            self.counters.power_loss += 1;
+            self.kill(index, true);
+            self.start_later(index, 2500 * MILLISECOND);
+        }
+    }
+
+    pub(super) fn lose_power_everywhere(&mut self, _index: NodeIndex) {
+        for index in 0..self.sites.len() {
+            self.lose_power(index);
+        }
+    }
+
+    /// Stops a process for up to ten leases, as SIGSTOP does.
+    pub(super) fn pause(&mut self, index: NodeIndex) {
+        if self.sites[index].process.is_none() {
+            return;
+        }
+        self.counters.pause += 1;
+        let leases = self.random.pick(&[1, 5, 9, 10, 11, 20, 100]);
+        let lease = Self::TIMING.lease().nanos();
+        let span = self.random.between(lease / 100, lease * leases / 10);
+        self.pause_for(index, span);
+    }
+
+    /// Suspends a machine: as a pause, but its disk stops with it, and its wall clock may be wrong
+    /// when it wakes.
+    pub(super) fn suspend(&mut self, index: NodeIndex) {
+        if self.sites[index].process.is_none() {
+            return;
+        }
+        self.counters.suspend += 1;
+        let span = self.random.between(100, 8000) * MILLISECOND;
+        let site = &mut self.sites[index];
+        site.stalled_until = site.stalled_until.max(self.time + span);
+        self.pause_for(index, span);
+        self.sites[index].clock.step_wall(-i64::try_from(span / 1000).expect("short"));
+    }
+
+    fn pause_for(&mut self, index: NodeIndex, span: u64) {
+        self.trace_site(index, || format!("pauses for {} ms", span / MILLISECOND));
+        let site = &mut self.sites[index];
+        site.paused_until = site.paused_until.max(self.time + span);
+    }
+
+    /// Lets a paused process go on at once.
+    pub(super) fn wake(&mut self, index: NodeIndex) {
+        let site = &mut self.sites[index];
+        site.paused_until = site.paused_until.min(self.time);
+        site.timer_at = u64::MAX;
+        self.arm_timer(index);
+    }
+
+    /// Freezes a machine so that no clock of it sees that: a hypervisor does this.
+    ///
+    /// No lease survives that without bound (DESIGN 4.2 assumes clocks right up to rho). The master
+    /// counts L(1-rho) from before it asked, an acceptor L(1+rho) from after: exact clocks leave
+    /// 2 rho L between the two. So a freeze is shorter than that where a lease is held or asked for
+    /// and clocks are exact, and a longer one strikes only who neither leads nor stands for
+    /// election; its grants only last longer then, which is safe.
+    pub(super) fn freeze(&mut self, index: NodeIndex) {
+        let exact = self.sites.iter().all(|site| site.clock.is_exact());
+        let Some(process) = &self.sites[index].process else { return };
+        let leader = &process.node.leader;
+        let is_bystander = leader.leads().is_none() && leader.scouts_with().is_none();
+        let lease = Self::TIMING.lease().nanos();
+        let rho_twice = Self::TIMING.grant_end(warlock_paxos::Instant::from_nanos(0)).nanos()
+            - Self::TIMING.lease_end(warlock_paxos::Instant::from_nanos(0)).nanos();
+        let longest = match (is_bystander, exact) {
+            (true, _) => lease * 8,
+            (false, true) => rho_twice * 9 / 10,
+            (false, false) => return,
+        };
+        // Two short freezes within one lease would be one long one.
+        let recent = self.sites[index].frozen_at;
+        if !is_bystander && recent.is_some_and(|at| at + 4 * lease > self.time) {
+            return;
+        }
+        self.counters.freeze += 1;
+        let span = self.random.between(longest / 20, longest);
+        self.sites[index].frozen_at = Some(self.time + span);
+        self.trace_site(index, || format!("freezes for {} ms", span / MILLISECOND));
+        let time = self.time;
+        let site = &mut self.sites[index];
+        site.paused_until = site.paused_until.max(time) + span;
+        site.clock.freeze(time, span);
+        self.observe_clock(index);
+        self.sites[index].timer_at = u64::MAX;
+        self.arm_timer(index);
+    }
+
+    /// Asks a node to hand its mastership over.
+    pub(super) fn leave(&mut self, index: NodeIndex) {
+        if !self.sites[index].is_awake(self.time) {
+            return;
+        }
+        self.counters.hand_over += 1;
+        let serving = self.sites.iter().position(|site| {
+            site.is_awake(self.time)
+                && site.process.as_ref().is_some_and(|process| process.serves.is_some())
+        });
+        let index = serving.unwrap_or(index);
+        let other = self.random.index(self.sites.len());
+        let to: Option<NodeId> = self.random.chance(400).then(|| self.sites[other].id);
+        self.act(index, |node, now| {
+            node.with_leader(now.boot, |leader, out| leader.handle_leave(now.boot, to, out));
+        });
+    }
+
+    /// Moves a wall clock by up to ten years.
+    pub(super) fn step_wall(&mut self, index: NodeIndex) {
+        self.counters.wall_step += 1;
+        let step = self.random.pick(&[TEN_YEARS, 3_600_000_000, 1_000_000]);
+        let step = i64::try_from(self.random.below(step)).expect("ten years fit");
+        let forward = self.random.chance(500);
+        self.sites[index].clock.step_wall(if forward { step } else { -step });
+    }
+
+    /// Lets a clock run faster or slower, within the declared bound.
+    pub(super) fn change_rate(&mut self, index: NodeIndex) {
+        // While frozen machines are about, all of the bound is theirs.
+        if self.sites.iter().any(|site| site.frozen_at.is_some()) {
+            return;
+        }
+        self.counters.clock_rate += 1;
+        let rho = Self::RHO_PER_MILLE * TRUE_RATE / 1000;
+        let drawn = self.random.between(TRUE_RATE - rho, TRUE_RATE + rho);
+        let rate = self.random.pick(&[TRUE_RATE - rho, TRUE_RATE + rho, drawn, drawn]);
+        let time = self.time;
+        self.sites[index].clock.set_rate(time, rate);
+        self.observe_clock(index);
+        self.sites[index].timer_at = u64::MAX;
+        self.arm_timer(index);
+    }
+}

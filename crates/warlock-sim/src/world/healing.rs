@@ -1,0 +1,115 @@
+//! The second phase: all faults end, and the cluster must serve, finish what it began, converge,
+//! and still hold every acknowledged write.
+
+use warlock_paxos::NodeId;
+
+use super::World;
+use super::weather::{MILLISECOND, SECOND};
+use crate::check::{Liveness, LivenessBounds, Violation};
+
+/// How long clients go on with their work after the faults.
+const CALM_WORK: u64 = 1500 * MILLISECOND;
+
+/// How long a healed cluster may take to answer: the longest silence of restarted acceptors and
+/// four elections, each of which is a patience, a lease and a heartbeat at most.
+const SERVE: u64 = 6 * SECOND;
+
+/// How long it may take until all nodes hold the same state.
+const CONVERGE: u64 = 10 * SECOND;
+
+impl World {
+    /// Ends all faults and requires what a healthy cluster must do.
+    pub(super) fn heal(&mut self) -> Result<(), Violation> {
+        self.is_calm = true;
+        self.served = None;
+        self.end_faults();
+        for index in 0..self.sites.len() {
+            if self.sites[index].process.is_none() {
+                self.start_later(index, 10 * MILLISECOND);
+            }
+        }
+        let healed = self.time;
+        self.trace.line(healed, "world", || String::from("all faults end"));
+        let bounds = LivenessBounds { serve_ns: SERVE, converge_ns: CONVERGE };
+        self.run_until(healed + 50 * MILLISECOND, |_| false)?;
+        let nodes = self.voting();
+        let mut liveness = Liveness::healed(bounds, healed, &nodes, self.decided());
+        self.run_until(healed + SERVE, |world| world.served.is_some())?;
+        if let Some(node) = self.served {
+            liveness.observe_served(node, self.time);
+        }
+        liveness.check(self.time)?;
+        self.run_until(self.time + CALM_WORK, |_| false)?;
+        self.finish_clients()?;
+        self.audit()?;
+        self.converge(liveness)
+    }
+
+    /// The nodes that take part: they run, and their peers know their data directory.
+    fn voting(&self) -> Vec<NodeId> {
+        let voting = self
+            .sites
+            .iter()
+            .filter(|site| site.lost.is_none() && !site.is_replaced && site.process.is_some());
+        voting.map(|site| site.id).collect()
+    }
+
+    /// Clients ask nothing new, and wait for what they asked.
+    fn finish_clients(&mut self) -> Result<(), Violation> {
+        self.is_closing = true;
+        let patience = self.weather.request_timeout + 2 * SECOND;
+        let end = self.time + patience;
+        self.run_until(end, |world| world.clients.iter().all(super::clients::Client::is_idle))
+    }
+
+    /// Reads every key through every node that takes part; the answers are judged with the rest of
+    /// the history.
+    fn audit(&mut self) -> Result<(), Violation> {
+        self.is_auditing = true;
+        for node in self.voting() {
+            let index = Self::index_of(node);
+            self.give_up(0);
+            let asked = self.audit_commands();
+            let expected = asked.len() as u64;
+            self.audited = 0;
+            if self.connect_with(0, index) {
+                self.ask(0, asked);
+            }
+            let end = self.time + SERVE;
+            self.run_until(end, |world| world.clients[0].is_idle())?;
+            if self.audited < expected {
+                let sentence = format!(
+                    "{node} answered {} of {expected} reads in a healthy cluster",
+                    self.audited
+                );
+                return Err(Violation::liveness("service", &[node], sentence));
+            }
+        }
+        Ok(())
+    }
+
+    /// All nodes come to hold the same state.
+    fn converge(&mut self, mut liveness: Liveness) -> Result<(), Violation> {
+        let end = self.time + CONVERGE;
+        while !liveness.is_done() {
+            for site in &self.sites {
+                if let Some(process) = &site.process {
+                    let digest = process.shared.store.digest();
+                    let applied = process.node.replica.applied();
+                    liveness.observe_applied(site.id, applied, digest, self.time);
+                }
+            }
+            if liveness.is_done() || self.time >= end {
+                break;
+            }
+            let next = self.time + 20 * MILLISECOND;
+            self.run_until(next, |_| false)?;
+        }
+        liveness.check(self.time.max(end))
+    }
+
+    /// Judges what clients saw.
+    pub(super) fn judge_history(&self) -> Result<(), Violation> {
+        crate::judge::judge(&self.history, &self.time_losses, Self::RHO_PER_MILLE)
+    }
+}

@@ -1,0 +1,228 @@
+//! What the checkers are told, and what the column log shows.
+
+use warlock_node::RoleStates;
+use warlock_paxos::{Ack, Message, NodeId, Notice, P1b, P2a, P2b, Record, Slot, invariants};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::World;
+use super::queue::NodeIndex;
+use super::site::Site;
+use crate::check::Violation;
+use crate::history::{OpId, Outcome};
+
+/// Every so many steps of a node the predicate over all of its roles is asked.
+const INVARIANTS_EVERY: u64 = 16;
+
+impl World {
+    /// A role notifies its host.
+    pub(super) fn observe_notice(&mut self, index: NodeIndex, notice: &Notice) {
+        let id = self.sites[index].id;
+        match notice {
+            Notice::Apply { slot, batch, .. } => {
+                let hash = xxh3_64(batch.as_bytes());
+                let agreed = self.checks.agreement.observe_decided(id, *slot, hash);
+                self.note(agreed);
+                let kept = self.checks.immutability.observe_applied(id, *slot, hash);
+                self.note(kept);
+                self.counters.applied += 1;
+                self.trace.mix(hash);
+                self.trace_site(index, || format!("applies {slot} {batch}"));
+            }
+            Notice::Serve(Some(end)) => {
+                let until = self.sites[index].clock.when(*end);
+                self.observe_serving(index, until);
+            }
+            Notice::Serve(None) => {
+                let time = self.time;
+                self.checks.exclusion.observe_stopped(id, time);
+                self.trace_site(index, || String::from("serves no more"));
+            }
+            Notice::Log(event) => self.trace_site(index, || format!("{event:?}")),
+            Notice::Failed { ticket, fate } => {
+                self.trace_site(index, || format!("ticket {ticket}: {fate:?}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_serving(&mut self, index: NodeIndex, until: u64) {
+        let (id, time) = (self.sites[index].id, self.time);
+        let alone = self.checks.exclusion.observe_serving(id, time, until);
+        self.note(alone);
+    }
+
+    /// The clock of a node was changed: the end of its lease may be at another true time.
+    pub(super) fn observe_clock(&mut self, index: NodeIndex) {
+        let now = self.now(index).boot;
+        let site = &self.sites[index];
+        let serves = site.process.as_ref().and_then(|process| process.serves);
+        if let Some(end) = serves.filter(|end| now < *end) {
+            let until = site.clock.when(end);
+            self.observe_serving(index, until);
+        }
+    }
+
+    /// The state machine of a node has applied a slot.
+    pub(super) fn observe_applied(&mut self, index: NodeIndex, slot: Slot) {
+        let site = &self.sites[index];
+        let Some(process) = &site.process else { return };
+        let digest = process.shared.store.digest();
+        let equal = self.checks.digests.observe_digest(site.id, slot.next(), digest);
+        self.note(equal);
+    }
+
+    /// A node has replaced its state by a snapshot of a peer.
+    pub(super) fn observe_installed(&mut self, index: NodeIndex, slot: Slot) {
+        let site = &self.sites[index];
+        let Some(process) = &site.process else { return };
+        let (id, digest) = (site.id, process.shared.store.digest());
+        let forward = self.checks.immutability.observe_image(id, slot);
+        self.note(forward);
+        let equal = self.checks.digests.observe_digest(id, slot, digest);
+        self.note(equal);
+        self.trace_site(index, || format!("installs a snapshot of all below {slot}"));
+    }
+
+    /// A node sends a message.
+    pub(super) fn observe_sent(&mut self, index: NodeIndex, message: &Message) {
+        let id = self.sites[index].id;
+        let verdict = match message {
+            Message::P1b(P1b { promised, .. }) | Message::Ack(Ack { promised, .. }) => {
+                self.checks.ballots.observe_told(id, *promised)
+            }
+            Message::P2b(P2b { promised, held, .. }) => {
+                self.checks.immutability.observe_told_durable(id, *held);
+                self.checks.ballots.observe_told(id, *promised)
+            }
+            Message::P2a(P2a { ballot, slot, batch, .. }) => {
+                let hash = xxh3_64(batch.as_bytes());
+                self.checks.ballots.observe_proposed(*ballot, *slot, hash)
+            }
+            _ => Ok(()),
+        };
+        self.note(verdict);
+    }
+
+    /// A node has done something.
+    pub(super) fn check_node(&mut self, index: NodeIndex) {
+        let site = &self.sites[index];
+        let Some(process) = &site.process else { return };
+        let held = self.checks.ballots.observe_held(site.id, process.node.acceptor.ballot());
+        self.checks.settled += 1;
+        let broken = match self.checks.settled.is_multiple_of(INVARIANTS_EVERY) {
+            true => invariants::check(&process.node).err(),
+            false => None,
+        };
+        let id = site.id;
+        self.note(held);
+        if let Some(broken) = broken {
+            self.violate("invariants of a node", &[id], format!("{id} breaks {broken}"));
+        }
+    }
+
+    /// A process comes back with what its data directory holds.
+    pub(super) fn observe_restart(&mut self, index: NodeIndex, roles: &RoleStates) {
+        let site = &self.sites[index];
+        let id = site.id;
+        if site.is_unreliable {
+            // What a damaged disk forgot is not held against the node: it abstains (P6).
+            self.checks.immutability.observe_wiped(id);
+        }
+        let remembered = self.checks.ballots.observe_restart(id, roles.acceptor.ballot);
+        self.note(remembered);
+        let (next, mut durable) = (roles.leader.applied, roles.acceptor.decided);
+        while roles.acceptor.pvalues.iter().any(|pvalue| pvalue.slot == durable) {
+            durable = durable.next();
+        }
+        let kept = self.checks.immutability.observe_restart(id, next, durable);
+        self.note(kept);
+    }
+
+    /// A process ends: its right to serve and its knowledge of the log time end with it.
+    pub(super) fn observe_end(&mut self, index: NodeIndex) {
+        let (id, time) = (self.sites[index].id, self.time);
+        self.checks.exclusion.observe_stopped(id, time);
+        let knowing = self.sites.iter().enumerate().filter(|(other, site)| {
+            let knows = site.process.as_ref().is_some_and(|process| process.knows_time);
+            *other != index && knows
+        });
+        // A quorum of nodes that have just started may set the log time anew.
+        if knowing.count() < self.sites.len().div_ceil(2) {
+            self.time_losses.push(time);
+        }
+    }
+
+    /// The state of a node differs from the master's.
+    pub(super) fn diverged(&mut self, index: NodeIndex, slot: Slot) {
+        let id = self.sites[index].id;
+        let sentence = format!("{id} finds that its state before {slot} is not the master's");
+        self.violate("equal replicas", &[id], sentence);
+    }
+
+    /// A node whose disk kept its promises refuses to start with it.
+    pub(super) fn refusal_without_reason(&mut self, index: NodeIndex, reason: &str) {
+        let id = self.sites[index].id;
+        let sentence = format!("{id} refuses to start though its disk is sound: {reason}");
+        self.note(Err(Violation::liveness("recovery", &[id], sentence)));
+    }
+
+    /// A line about a node.
+    pub(super) fn trace_site(&mut self, index: NodeIndex, what: impl FnOnce() -> String) {
+        self.trace.line(self.time, &self.sites[index].name, what);
+    }
+
+    pub(super) fn trace_record(&mut self, index: NodeIndex, record: &Record) {
+        self.trace_site(index, || format!("writes {record}"));
+    }
+
+    pub(super) fn trace_message(&mut self, from: NodeIndex, to: NodeIndex, message: &Message) {
+        let id = self.sites[to].id;
+        self.trace_site(from, || format!("-> {id} {message}"));
+    }
+
+    pub(super) fn trace_asked(&mut self, client: usize, op: Option<OpId>, request: &[u8]) {
+        self.trace.mix_bytes(request);
+        let history = &self.history;
+        self.trace.line(self.time, "client", || match op {
+            Some(op) => format!("asks {}", history.describe(op)),
+            None => format!("c{client} asks {:?}", String::from_utf8_lossy(request)),
+        });
+    }
+
+    pub(super) fn trace_answer(&mut self, client: usize, op: OpId, outcome: &Outcome) {
+        let history = &self.history;
+        self.trace.line(self.time, "client", || {
+            let command = history.command_text(&history.operation(op).command);
+            format!("c{client} {op} {command} is {outcome:?}")
+        });
+    }
+
+    /// One line about the state of a node.
+    pub(super) fn describe_site(&self, site: &Site) -> String {
+        let Some(process) = &site.process else {
+            let why = site.lost.unwrap_or("for now");
+            return format!("{} down: {why}", site.name);
+        };
+        let now = site.clock.at(self.time);
+        let node = &process.node;
+        let text = |ballot: Option<warlock_paxos::Ballot>| {
+            ballot.map_or_else(|| String::from("-"), |ballot| ballot.to_string())
+        };
+        let connected: Vec<String> =
+            node.leader.connected(now).iter().map(NodeId::to_string).collect();
+        format!(
+            "{} ballot {} leads {} scouts {} master {} applied {} connected [{}] unsynced {} \
+             digest {:016x}{}",
+            site.name,
+            node.acceptor.ballot(),
+            text(node.leader.leads()),
+            text(node.leader.scouts_with()),
+            text(node.leader.master(now)),
+            node.replica.applied(),
+            connected.join(" "),
+            process.log.len() + process.syncing.len(),
+            process.shared.store.digest(),
+            if site.paused_until > self.time { " paused" } else { "" },
+        )
+    }
+}

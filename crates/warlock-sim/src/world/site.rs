@@ -1,0 +1,119 @@
+//! One machine of the cluster: its clocks, its disk, and the process on it, if one runs.
+
+pub(super) mod effects;
+pub(super) mod front;
+pub(super) mod log;
+pub(super) mod peers;
+pub(super) mod start;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use warlock_node::{Host, Shared, SnapshotDesk, SnapshotJob};
+use warlock_paxos::{Ballot, Incarnation, Node, NodeId};
+use warlock_wal::{FaultyDisk, Identity, Wal};
+
+use super::World;
+use super::clock::Clock;
+use front::Front;
+use log::LogOp;
+
+/// A machine.
+pub(super) struct Site {
+    pub(super) id: NodeId,
+    /// The name in the column log.
+    pub(super) name: String,
+    pub(super) clock: Clock,
+    pub(super) disk: FaultyDisk,
+    /// Counts starts and ends of processes: events of an earlier process are for nobody.
+    pub(super) start: u32,
+    pub(super) process: Option<Box<Process>>,
+    /// Nothing happens here before this time.
+    pub(super) paused_until: u64,
+    /// When the earliest timer event that counts comes.
+    pub(super) timer_at: u64,
+    /// A start is on its way.
+    pub(super) is_starting: bool,
+    /// Why the node never comes back.
+    pub(super) lost: Option<&'static str>,
+    /// The disk may break its promises.
+    pub(super) is_unreliable: bool,
+    /// Mean time of a sync in nanoseconds.
+    pub(super) sync: u64,
+    /// A sync that begins before this time ends after it.
+    pub(super) stalled_until: u64,
+    /// Its directory was lost or replaced: peers refuse it.
+    pub(super) is_replaced: bool,
+    /// When a freeze ended that its clock did not see.
+    pub(super) frozen_at: Option<u64>,
+    /// What became of the promises of the disk.
+    pub(super) trust: Trust,
+    /// The data directory of now, as peers know it.
+    pub(super) incarnation: Incarnation,
+}
+
+/// What a disk that breaks promises has done since it last kept one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trust {
+    /// It says "synced" without doing it now.
+    pub(super) is_lying: bool,
+    /// It lied since the process started.
+    pub(super) lied: bool,
+    /// Syncs since the last damage; damage on damage could hide itself from any reader.
+    pub(super) syncs_since_damage: u64,
+}
+
+/// A running `warlockd`, without its sockets and threads.
+pub(super) struct Process {
+    pub(super) node: Node,
+    pub(super) host: Host,
+    pub(super) shared: Arc<Shared>,
+    pub(super) wal: Wal<FaultyDisk>,
+    pub(super) desk: SnapshotDesk<FaultyDisk>,
+    pub(super) identity: Identity<FaultyDisk>,
+    pub(super) front: Front,
+    /// Writes that the log thread has not taken.
+    pub(super) log: VecDeque<LogOp>,
+    /// Writes that the log thread is about to make durable.
+    pub(super) syncing: Vec<LogOp>,
+    /// Work that the snapshot thread has not done, the first of it under way.
+    pub(super) jobs: VecDeque<SnapshotJob>,
+    /// The highest ballot given to the log.
+    pub(super) ballot: Ballot,
+    /// Mailboxes wait for an event.
+    pub(super) has_work: bool,
+    /// The log clock has been heard of.
+    pub(super) knows_time: bool,
+    /// Until when local reads are allowed, by this node's clock.
+    pub(super) serves: Option<warlock_paxos::Instant>,
+}
+
+impl Site {
+    /// Whether a process runs and is not paused.
+    pub(super) fn is_awake(&self, time: u64) -> bool {
+        self.process.is_some() && self.paused_until <= time
+    }
+}
+
+impl World {
+    /// Lets the process of a node act: whatever its roles and its host want done follows.
+    pub(super) fn act(&mut self, index: usize, act: impl FnOnce(&mut Node, Now)) {
+        let now = self.now(index);
+        let Some(process) = &mut self.sites[index].process else { return };
+        act(&mut process.node, now);
+        self.settle(index);
+    }
+
+    /// The clocks of a node.
+    pub(super) fn now(&self, index: usize) -> Now {
+        let clock = &self.sites[index].clock;
+        Now { boot: clock.at(self.time), wall: clock.wall(self.time) }
+    }
+}
+
+/// What the clocks of a node show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) boot: warlock_paxos::Instant,
+    pub(super) wall: warlock_paxos::LogTime,
+}

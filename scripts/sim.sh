@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs seeds of the simulator on all cores, optimised and with every assertion on.
+#   scripts/sim.sh [--seeds N] [--from S] [--minutes M] [--nodes N] [--twice] [--json]
+#   scripts/sim.sh replay SEED [--lines K] [--nodes N]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --quiet --profile sim --package warlock-sim
+program="${CARGO_TARGET_DIR:-target}/sim/warlock-sim"
+if [[ "${1:-}" == replay ]]; then
+    exec "$program" "$@"
+fi
+exec "$program" run --threads "$(nproc)" "$@"
