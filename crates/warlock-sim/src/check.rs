@@ -23,6 +23,7 @@
 //! | [`single_application`] | counters and lists hold each acknowledged write once |
 //! | [`reply_class`] | what was refused never appears |
 //! | [`time_to_live`] | no key vanishes early, none comes back |
+//! | [`strict_serializability`] | all keys together do, judged by versions in O(n log n) |
 //! | [`linearizability`] | each key behaves as if one operation came after the other |
 
 mod agreement;
@@ -35,6 +36,8 @@ mod immutability;
 mod linearizable;
 mod liveness;
 mod model;
+#[cfg(test)]
+mod oracle;
 mod prefixes;
 mod reply_class;
 #[cfg(test)]
@@ -42,6 +45,7 @@ mod script;
 mod search;
 mod single;
 mod ttl;
+mod versions;
 mod violation;
 
 use warlock_paxos::Slot;
@@ -57,6 +61,7 @@ pub use liveness::{Liveness, LivenessBounds};
 pub use reply_class::reply_class;
 pub use single::{SingleApplication, single_application};
 pub use ttl::{TtlBound, time_to_live};
+pub use versions::{Versions, strict_serializability};
 pub use violation::{Severity, Violation};
 
 /// Where a table by slot keeps `slot`.

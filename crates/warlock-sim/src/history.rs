@@ -381,3 +381,11 @@ impl History {
         self.words.len()
     }
 }
+
+#[cfg(test)]
+impl History {
+    /// The same words with other operations.
+    pub(crate) fn replace_operations(&mut self, operations: Vec<Operation>) {
+        self.operations = operations;
+    }
+}

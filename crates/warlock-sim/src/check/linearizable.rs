@@ -26,7 +26,7 @@ const PROPERTY: &str = "linearizability";
 const STUCK_SHOWN_MAX: usize = 4;
 
 /// What stands for contents that nobody saw: which of them a key holds makes no difference.
-const NOBODY_SAW: &[u8] = b"(a value that nobody saw)";
+const NOBODY_SAW: &[u8] = b"(unread value)";
 
 /// How long to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,8 +274,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Makes equal what nobody can tell apart: contents that no answer shows, so that the search does
-/// not try one after the other.
+/// Makes equal what nobody can tell apart: contents of unknown writes that no answer shows, so that
+/// the search does not try one after the other.
 fn forget_unseen(steps: &mut [Step<'_>]) {
     let mut seen = std::collections::BTreeSet::new();
     for step in steps.iter() {
@@ -295,7 +295,7 @@ fn forget_unseen(steps: &mut [Step<'_>]) {
             *content = nobody;
         }
     };
-    for step in steps.iter_mut() {
+    for step in steps.iter_mut().filter(|step| step.responded_ns.is_none()) {
         match &mut step.action {
             Action::Write { pairs, .. } => pairs.iter_mut().for_each(|pair| forget(&mut pair.1)),
             Action::WriteIfAbsent { content, .. } | Action::Exchange { content, .. } => {
@@ -309,3 +309,6 @@ fn forget_unseen(steps: &mut [Step<'_>]) {
 fn mark(content: &Content) -> (u64, [u64; 2]) {
     (content.length(), content.hash())
 }
+
+#[cfg(test)]
+mod tests;

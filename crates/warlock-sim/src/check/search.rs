@@ -12,6 +12,8 @@
 //!   and of those that do the same the first invoked comes first;
 //! * what has an unknown outcome is not written over before anybody saw it, and a few of them do
 //!   not lead back to a state from which they started: they may as well never have happened;
+//! * of two choices in a row that touch different keys and could have come the other way round,
+//!   the lower one comes first;
 //! * a key vanishes only while the state says who gave it a time to live.
 
 use core::hash::Hash;
@@ -60,7 +62,9 @@ pub(super) fn search(steps: &[Step<'_>], places: usize, tries_max: u64) -> Found
 }
 
 /// What was put next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In the order in which they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Choice {
     /// An operation with an outcome.
     Known(u32),
@@ -230,7 +234,8 @@ impl<'a> Search<'a> {
                 return None;
             }
             // One that only looks and could come next would have.
-            if !it.action.only_looks() && !self.hides_unknown(&it.action) {
+            let useful = !it.action.only_looks() && !self.hides_unknown(&it.action);
+            if useful && !self.is_out_of_turn(Choice::Known(step)) {
                 let changes = self.state.changes();
                 if self.state.act(step, &it.action) {
                     return Some(step);
@@ -259,7 +264,8 @@ impl<'a> Search<'a> {
             }
             let earlier = self.same_before[step as usize];
             let turn = earlier.is_none_or(|earlier| !self.waiting[earlier as usize]);
-            if turn && !self.hides_unknown(&it.action) {
+            let useful = turn && !self.hides_unknown(&it.action);
+            if useful && !self.is_out_of_turn(Choice::Unknown(step)) {
                 let changes = self.state.changes();
                 let fits = self.state.act(step, &it.action) && self.state.changes() > changes;
                 if fits && self.prefixes.as_ref().is_none_or(|it| it.may_hold(&self.state)) {
@@ -282,6 +288,29 @@ impl<'a> Search<'a> {
         };
         let written = self.steps[step as usize].action.places();
         written.iter().all(|place| pairs.iter().any(|pair| pair.0 == *place))
+    }
+
+    /// Whether `choice` could as well have come before the last one, to the same end.
+    fn is_out_of_turn(&self, choice: Choice) -> bool {
+        let Some(last) = self.frames.last().filter(|_| self.state.cells().len() > 1) else {
+            return false;
+        };
+        let (Choice::Known(step) | Choice::Unknown(step)) = choice else {
+            return false;
+        };
+        let (Choice::Known(before) | Choice::Unknown(before)) = last.choice else {
+            return false;
+        };
+        let was_open = self.steps[before as usize]
+            .responded_ns
+            .is_none_or(|ended| self.steps[step as usize].invoked_ns <= ended);
+        // One that was forced may have become possible only then.
+        let lower = choice < last.choice && !last.forced && was_open;
+        lower && {
+            let touched = self.steps[before as usize].action.places();
+            let touches = self.steps[step as usize].action.places();
+            touches.iter().all(|place| !touched.contains(place))
+        }
     }
 
     /// Whether `choice`, done after the state had `changes`, only leads back to a state since
