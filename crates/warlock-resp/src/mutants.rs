@@ -23,15 +23,22 @@ macro_rules! mutant {
 #[cfg(not(warlock_mutants))]
 pub const NONE: bool = false;
 
+/// How often this process came to a site of the mutant that it runs with: there is none.
+#[cfg(not(warlock_mutants))]
+#[must_use]
+pub const fn reached() -> u64 {
+    0
+}
+
 /// Whether the process runs with this mistake, or with one of these.
 #[cfg(warlock_mutants)]
 #[macro_export]
 macro_rules! mutant {
     ($($name:ident),+) => {{
-        $({
+        false $(|| {
             static SITE: $crate::mutants::Site = $crate::mutants::Site::new(stringify!($name));
             SITE.is_wrong()
-        })||+
+        })+
     }};
 }
 
