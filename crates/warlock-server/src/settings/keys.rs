@@ -248,8 +248,8 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "durability.mode",
-        comment: "fsync, os or memory; below fsync a node that loses power has lost its disk.",
-        kind: Kind::Choice(&["fsync", "os", "memory"]),
+        comment: "fsync or os; below fsync a node that loses power has lost its disk.",
+        kind: Kind::Choice(&["fsync", "os"]),
         standard: Standard::Default("\"fsync\""),
     },
     Key {

@@ -115,8 +115,6 @@ pub enum Durability {
     Fsync,
     /// The operating system has it: survives a crash of the process, not of the machine.
     Os,
-    /// It is in memory: survives nothing.
-    Memory,
 }
 
 impl fmt::Display for Durability {
@@ -124,7 +122,6 @@ impl fmt::Display for Durability {
         f.write_str(match self {
             Self::Fsync => "fsync",
             Self::Os => "os",
-            Self::Memory => "memory",
         })
     }
 }
@@ -219,7 +216,6 @@ impl Settings {
             },
             durability: match values.text("durability.mode") {
                 "os" => Durability::Os,
-                "memory" => Durability::Memory,
                 _ => Durability::Fsync,
             },
             backend: BackendKind::Memory,
