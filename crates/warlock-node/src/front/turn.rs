@@ -131,6 +131,12 @@ impl Turn {
         self.in_flight -= bytes;
     }
 
+    /// Whether commands for the log have gathered.
+    #[must_use]
+    pub const fn has_commands(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// Whether the log has more to do than it is allowed to hold for this worker.
     #[must_use]
     pub fn flooded(&self) -> bool {
@@ -185,8 +191,8 @@ impl Turn {
     }
 
     /// Ends the gathering: asks for the chunk to be written, if there is one, and for a ticket, if
-    /// reads need one. `cover` tells a connection that all its reads of now wait for this ticket, and
-    /// answers whether there are any.
+    /// reads need one. `cover` tells a connection that all its reads of now wait for this ticket,
+    /// and answers whether there are any.
     pub fn finish(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
         if !self.calls.is_empty() {
             self.send_chunk();

@@ -9,5 +9,9 @@ pub(super) const READ_LENGTH: usize = 64 * 1024;
 /// neighbours.
 pub(super) const READS_PER_TURN: usize = 4;
 
+/// How often a worker looks for further commands before those that it has leave for the log. Each
+/// look costs two system calls, and the next finds less.
+pub(super) const GATHERINGS_MAX: usize = 4;
+
 /// Open files that are not client connections: log, snapshots, peers, HTTP, runtime.
 pub(super) const FILES_RESERVED: u64 = 128;

@@ -1,7 +1,8 @@
 //! The event loop of one I/O worker.
 //!
-//! A turn: answers of the core, new connections, ready sockets; then the chunk and the ticket of
-//! all of them leave; then every connection with replies gets one `write`.
+//! A turn: answers of the core, new connections, ready sockets; then every connection with replies
+//! gets one `write`; then, if there are commands for the log, those that come meanwhile; then the
+//! chunk and the ticket of all of them leave.
 
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -9,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -22,7 +24,7 @@ use warlock_resp::RequestSpans;
 use super::Halt;
 use super::accept::Inbox;
 use super::answers::AnswerQueue;
-use super::limits::READ_LENGTH;
+use super::limits::{GATHERINGS_MAX, READ_LENGTH};
 use super::socket::{Served, Socket};
 
 const WAKE: Token = Token(usize::MAX);
@@ -58,6 +60,8 @@ pub(super) struct Worker {
     unsent: usize,
     /// When to look for stalled and idle connections, if there can be any.
     next_sweep: Option<Instant>,
+    /// The core or the accepting thread woke the worker while it gathered.
+    woken: bool,
 }
 
 impl Worker {
@@ -81,6 +85,7 @@ impl Worker {
             spans: RequestSpans::default(),
             unsent: 0,
             next_sweep: None,
+            woken: false,
         })
     }
 
@@ -96,23 +101,19 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, self.patience()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("cannot wait for clients: {error}"),
-            }
+            let patience = self.patience();
+            self.poll(&mut events, patience);
+            self.note_events(&events);
+            // Whatever it was woken for is looked at now.
+            self.woken = false;
             self.turn.begin(self.unsent);
             self.take_answers();
             self.drain_flood();
-            for event in &events {
-                if event.token() != WAKE {
-                    self.note_event(event);
-                }
-            }
             self.adopt();
             self.serve_ready();
-            self.send();
             self.flush_dirty();
+            self.gather(&mut events);
+            self.send();
             self.sweep();
             if self.is_stopped() {
                 return;
@@ -120,9 +121,39 @@ impl Worker {
         }
     }
 
+    fn poll(&mut self, events: &mut Events, patience: Option<Duration>) {
+        match self.poll.poll(events, patience) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            Err(error) => panic!("cannot wait for clients: {error}"),
+        }
+    }
+
+    /// Takes in what other clients send while this turn's commands for the log would leave: the
+    /// slot that they go into costs the same for one command as for a hundred.
+    ///
+    /// Clients that wait for each other's slots answer in bursts, so that the rest of a burst is
+    /// a moment behind its beginning. Nothing is waited for: the thread lets others run that want
+    /// to, and looks again only as long as it finds something.
+    fn gather(&mut self, events: &mut Events) {
+        for _ in 0..GATHERINGS_MAX {
+            if !self.turn.has_commands() {
+                return;
+            }
+            thread::yield_now();
+            self.poll(events, Some(Duration::ZERO));
+            self.note_events(events);
+            if self.ready.is_empty() {
+                return;
+            }
+            self.serve_ready();
+            self.flush_dirty();
+        }
+    }
+
     /// How long the thread may sleep; `None` until something happens.
     fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if self.woken || !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let deadline = self.halt.deadline();
@@ -132,6 +163,16 @@ impl Worker {
             Duration::from_nanos(wake.since(crate::clock::now()).nanos())
                 + Duration::from_millis(1),
         )
+    }
+
+    fn note_events(&mut self, events: &Events) {
+        for event in events {
+            if event.token() == WAKE {
+                self.woken = true;
+            } else {
+                self.note_event(event);
+            }
+        }
     }
 
     fn note_event(&mut self, event: &mio::event::Event) {

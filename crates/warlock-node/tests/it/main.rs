@@ -1,0 +1,4 @@
+//! One whole node on a disk that can lose power: what its client was told must still be true.
+
+mod durable;
+mod rig;
