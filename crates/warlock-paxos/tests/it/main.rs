@@ -1,6 +1,8 @@
-//! Tests of whole clusters, in one binary.
+//! Tests of whole clusters and of single roles, in one binary.
 
+mod acceptor;
 mod exploration;
 mod properties;
+mod replica;
 mod support;
 mod transcripts;
