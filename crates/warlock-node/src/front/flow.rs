@@ -7,7 +7,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use warlock_paxos::Span;
+use warlock_paxos::{Span, mutant};
 use warlock_resp::{ReplyWriter, Request, looks_like_http};
 use warlock_store::{Class, CommandId, CommandSpec, ReadOutcome};
 
@@ -208,6 +208,10 @@ impl Flow {
         if let Right::Asked { ticket: asked, covered } = self.right
             && asked == ticket
         {
+            let covered = match (mutant!(LaterReadsAbsorbed), &self.held) {
+                (true, Some(held)) => held.before_barrier(),
+                _ => covered,
+            };
             self.right = Right::Answered { covered, allowed };
             self.advance(turn);
         }
@@ -298,7 +302,7 @@ impl Flow {
     /// Whether unsent replies are the reason to read no further.
     pub(super) fn over_soft_limit(&self, turn: &Turn) -> bool {
         let soft = turn.front.limits.output_soft(self.session.authenticated, turn.crowded);
-        self.output.pending() >= soft
+        self.output.pending() >= soft && !mutant!(OutputUnbounded)
     }
 
     /// Whether no reply is owed or unsent.
@@ -337,7 +341,7 @@ impl Flow {
                 self.submit(request, turn);
                 Step::Done
             }
-            _ if self.in_flight > 0 => Step::Blocked,
+            _ if self.in_flight > 0 && !mutant!(RepliesOutOfOrder) => Step::Blocked,
             Kind::Read => self.read(spec, request, turn),
             Kind::Ready => self.ready(turn),
             Kind::Wait => self.wait(request, turn),

@@ -87,6 +87,7 @@ pub const MUTANTS: &[Mutant] = &[
     simulated("lease", "HandOverWhileServing", "a leaving master goes on serving reads"),
     simulated("lease", "LeadsWithStuckDisk", "a master with a stuck disk keeps the lease"),
     simulated("read", "ReadIdReused", "a question for a read index has an old number"),
+    simulated("read", "LaterReadsAbsorbed", "an answer vouches for reads that came after it"),
     simulated("front end", "NotExecutedForUnknown", "an open fate is told as not executed"),
     simulated("front end", "WriteRetried", "a write is forwarded again without proof"),
     tested(
@@ -102,6 +103,14 @@ pub const MUTANTS: &[Mutant] = &[
         "line ends stay in the text of an error",
         "warlock-resp",
         &["--test", "it", "replies::"],
+    ),
+    simulated("front end", "RepliesOutOfOrder", "reads overtake writes of their connection"),
+    tested(
+        "front end",
+        "OutputUnbounded",
+        "a client that does not read is given more and more",
+        "warlock-node",
+        &["--lib", "front::"],
     ),
     simulated("election", "YieldToAnyHigher", "any higher ballot heard of deposes a master"),
     simulated("election", "OnlyWhenSilent", "a master without a quorum is left in peace"),

@@ -1,7 +1,7 @@
 //! The clocks of one node: readings that relate to true time only within the bounds that the
 //! protocol assumes (DESIGN 4.2).
 
-use warlock_paxos::{Instant, LogTime};
+use warlock_paxos::{Instant, LogTime, mutant};
 
 use crate::random::Random;
 
@@ -34,12 +34,14 @@ impl Clock {
     pub(super) fn at(&self, truth: u64) -> Instant {
         let grown = u128::from(truth.saturating_sub(self.since)) * u128::from(self.rate)
             / u128::from(TRUE_RATE);
-        Instant::from_nanos(self.base + u64::try_from(grown).expect("runs are short"))
+        let reading = self.base + u64::try_from(grown).expect("runs are short");
+        Instant::from_nanos(reading.saturating_add_signed(self.misread()))
     }
 
     /// The first true time at which CLOCK_BOOTTIME shows `local` or more.
     pub(super) fn when(&self, local: Instant) -> u64 {
-        let missing = u128::from(local.nanos().saturating_sub(self.base)) * u128::from(TRUE_RATE);
+        let local = local.nanos().saturating_sub_signed(self.misread());
+        let missing = u128::from(local.saturating_sub(self.base)) * u128::from(TRUE_RATE);
         let span = missing.div_ceil(u128::from(self.rate));
         self.since.saturating_add(u64::try_from(span).unwrap_or(u64::MAX))
     }
@@ -79,8 +81,13 @@ impl Clock {
         self.since = truth;
     }
 
+    /// What a host is off, in nanoseconds, that reads the wall clock instead.
+    fn misread(&self) -> i64 {
+        if mutant!(WallClock) { self.wall_offset.saturating_mul(1000) } else { 0 }
+    }
+
     fn settle(&mut self, truth: u64) {
-        self.base = self.at(truth).nanos();
+        self.base = self.at(truth).nanos().saturating_sub_signed(self.misread());
         self.since = self.since.max(truth);
     }
 }

@@ -1,6 +1,6 @@
 //! Faults of processes, machines and clocks.
 
-use warlock_paxos::NodeId;
+use warlock_paxos::{NodeId, mutant};
 
 use super::super::World;
 use super::super::clock::TRUE_RATE;
@@ -56,6 +56,10 @@ impl World {
         let site = &mut self.sites[index];
         site.stalled_until = site.stalled_until.max(self.time + span);
         self.pause_for(index, span);
+        if mutant!(StopsInSuspend) {
+            let time = self.time;
+            self.sites[index].clock.freeze(time, span);
+        }
         self.sites[index].clock.step_wall(-i64::try_from(span / 1000).expect("short"));
     }
 
