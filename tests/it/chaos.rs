@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use warlock_tests::chaos::{self, Options, Verdict};
+use warlock_tests::chaos::{self, Kind, Options, Verdict};
 
-/// How long faults are let happen.
-const DURATION: Duration = Duration::from_secs(60);
+/// Where a run keeps what it found.
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name)
+}
 
 #[test]
-fn chaos_of_three_nodes_finds_nothing() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos");
-    let options =
-        Options { seed: 1, nodes: 3, duration: DURATION, clients: 16, rate: 4000, folder };
+fn a_minute_of_chaos_finds_nothing() {
+    let options = Options { rate: 4000, ..Options::new(1, folder("minute")) };
     match chaos::run(&options, &AtomicBool::new(false)) {
         Verdict::Held(figures) => println!("{figures}"),
         Verdict::Broken(what, figures) => {
@@ -21,5 +21,21 @@ fn chaos_of_three_nodes_finds_nothing() {
             panic!("{what}\n{figures}\nlook at {folder}/README.txt first");
         }
         Verdict::NotRun(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn chaos_finds_what_nodes_lose_that_do_not_sync() {
+    let options = Options {
+        duration: Duration::from_secs(20),
+        rate: 2000,
+        kinds: vec![Kind::PowerCutAll],
+        settings: vec![("durability.mode".to_owned(), "\"os\"".to_owned())],
+        ..Options::new(1, folder("forgetful"))
+    };
+    let verdict = chaos::run(&options, &AtomicBool::new(false));
+    assert!(matches!(verdict, Verdict::Broken(..)), "{verdict:?}");
+    for kept in ["README.txt", "story.txt", "histories", "n1/log", "n3/data", "n3/warlock.toml"] {
+        assert!(options.folder.join(kept).exists(), "{kept} is kept");
     }
 }

@@ -1,13 +1,18 @@
 //! A disk of its own, which can stall and lose power.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process;
 
 use tempfile::TempDir;
 
 use crate::machine::{require_root, run, run_ok};
+
+/// How the names of directories with disks begin; the process that made them follows.
+const PREFIX: &str = "warlock-disk-";
 
 /// A mounted file system on a disk that is a file. Unmounted when dropped.
 ///
@@ -30,7 +35,9 @@ impl Disk {
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         require_root("mounting a disk");
-        let directory = TempDir::with_prefix("warlock-disk-").expect("a directory can be made");
+        remove_leftovers();
+        let prefix = format!("{PREFIX}{}-", process::id());
+        let directory = TempDir::with_prefix(prefix).expect("a directory can be made");
         let disk = Self { directory };
         let image = File::create(disk.image()).expect("a file can be made");
         image.set_len(bytes).expect("a file can be long");
@@ -114,6 +121,24 @@ impl Disk {
     }
 }
 
+/// Removes disks of tests that were killed.
+fn remove_leftovers() {
+    let entries = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_leftover)) {
+        let mounted = entry.path().join("mounted");
+        let _ = run("fsfreeze", &["--unfreeze".as_ref(), mounted.as_os_str()]);
+        let _ = run("umount", &["--lazy".as_ref(), mounted.as_os_str()]);
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
+/// Whether this is the name of something of a test whose process is gone.
+fn is_leftover(name: &str) -> bool {
+    let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    let owner = owner.map(|(owner, _)| owner).filter(|owner| owner.parse::<u32>().is_ok());
+    owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists())
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         self.thaw();
@@ -125,5 +150,18 @@ impl Drop for Disk {
 impl Drop for Stalled<'_> {
     fn drop(&mut self) {
         self.0.thaw();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_leftover;
+
+    #[test]
+    fn only_disks_of_dead_tests_are_leftovers() {
+        assert!(is_leftover("warlock-disk-4194305-x7Yz12"));
+        assert!(!is_leftover("warlock-disk-1-x7Yz12"), "process 1 lives");
+        assert!(!is_leftover("warlock-disk-x7Yz12"));
+        assert!(!is_leftover("warlock-4194305-x7Yz12"));
     }
 }

@@ -9,18 +9,21 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use warlock_tests::chaos::{self, Options, Verdict};
+use warlock_tests::chaos::{self, Kind, Options, Verdict};
 use warlock_tests::use_programs;
 
 const USAGE: &str = "\
 usage: warlock-chaos [--minutes M | --seconds S] [--seed N] [--nodes 3|5|7] [--clients N]
-                     [--rate OPS] [--programs DIR] [--folder DIR]
+                     [--rate OPS] [--only KIND,...] [--set KEY=VALUE]... [--programs DIR]
+                     [--folder DIR]
 
   --minutes M, --seconds S   how long faults are let happen (default: 1 minute)
   --seed N                   from which faults and load are drawn (default: 1)
   --nodes N                  nodes of the cluster (default: 3)
   --clients N                clients (default: 16)
   --rate OPS                 most operations of all clients in a second (default: 8000)
+  --only KIND,...            kinds of fault that may happen (default: all)
+  --set KEY=VALUE            a setting of every node, with the value in TOML
   --programs DIR             where warlockd and warlock-admin are (default: beside this program)
   --folder DIR               where everything is kept if something is found
 
@@ -64,14 +67,7 @@ fn end(code: u8, text: &str) -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let beside = env::current_exe().map_err(|error| error.to_string())?;
     let beside = beside.parent().ok_or("this program is in no directory")?.to_owned();
-    let mut options = Options {
-        seed: 1,
-        nodes: 3,
-        duration: Duration::from_mins(1),
-        clients: 16,
-        rate: 8000,
-        folder: PathBuf::new(),
-    };
+    let mut options = Options::new(1, PathBuf::new());
     let mut programs = beside.clone();
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} has no value"))?;
@@ -89,6 +85,18 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 options.clients = count.ok_or_else(|| format!("{word} {value}: 1 to 1000"))?;
             }
             "--rate" => options.rate = number()?.max(1),
+            "--only" => {
+                let kinds: Option<Vec<Kind>> = value.split(',').map(Kind::named).collect();
+                options.kinds = kinds.ok_or_else(|| {
+                    let known = Kind::ALL.map(Kind::name).join(", ");
+                    format!("{word} {value}: the kinds are {known}")
+                })?;
+            }
+            "--set" => {
+                let (key, setting) =
+                    value.split_once('=').ok_or_else(|| format!("{word} {value}: KEY=VALUE"))?;
+                options.settings.push((key.to_owned(), setting.to_owned()));
+            }
             "--programs" => programs = value.into(),
             "--folder" => options.folder = value.into(),
             _ => return Err(format!("there is no option {word}")),

@@ -11,9 +11,10 @@
 //! | clock since boot | a time namespace, entered when the process starts |
 
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fault::{Fault, Target};
 use super::links::Links;
@@ -42,6 +43,15 @@ pub(super) struct Arena {
     faketime: PathBuf,
     /// Nodes that a fault has under its thumb.
     busy: Vec<u16>,
+    outages: Outages,
+}
+
+/// When no process ran at all, for after that the clock of the log may step.
+#[derive(Debug)]
+struct Outages {
+    up: Vec<bool>,
+    since: Option<Instant>,
+    over: Vec<(Instant, Instant)>,
 }
 
 /// A fault in force, and what it takes to heal it.
@@ -55,11 +65,11 @@ pub(super) struct InForce {
 }
 
 impl Arena {
-    /// Starts a cluster of `nodes` and waits until it serves.
+    /// Starts a cluster of `nodes` with these settings and waits until it serves.
     ///
     /// # Panics
     /// If this machine does not allow it, or lacks a program.
-    pub(super) fn new(nodes: u16) -> Self {
+    pub(super) fn new(nodes: u16, settings: &[(String, String)]) -> Self {
         require_time_namespaces();
         let disks: Vec<Arc<Disk>> = (0..nodes).map(|_| Arc::new(Disk::new(DISK_BYTES))).collect();
         let mut builder = Cluster::builder()
@@ -68,11 +78,16 @@ impl Arena {
             .set("client.request_timeout_ms", "1500")
             .set("wal.segment_bytes", "1048576")
             .set("wal.snapshot_after_bytes", "8388608");
+        for (key, value) in settings {
+            builder = builder.set(key, value);
+        }
         for (id, disk) in (1..).zip(&disks) {
             builder = builder.data(id, disk.path().join("data"));
         }
         let faketime = find_faketime();
-        let mut arena = Self { cluster: builder.prepare(), disks, faketime, busy: Vec::new() };
+        let outages = Outages::new(nodes);
+        let cluster = builder.prepare();
+        let mut arena = Self { cluster, disks, faketime, busy: Vec::new(), outages };
         for id in 1..=nodes {
             arena.set_wall(id, 0);
             arena.wrap(id, 0);
@@ -104,8 +119,8 @@ impl Arena {
     fn strike(&mut self, in_force: &mut InForce) -> Result<(), String> {
         let first = in_force.nodes[0];
         match &in_force.fault {
-            Fault::Kill(_) => self.cluster.node_mut(first).kill(),
-            Fault::KillAll => self.cluster.nodes.iter_mut().for_each(Node::kill),
+            Fault::Kill(_) => self.kill(first),
+            Fault::KillAll => (1..=self.count()).for_each(|id| self.kill(id)),
             Fault::Pause(_) => self.cluster.node_mut(first).pause(),
             Fault::PauseMajority => {
                 let master = self.resolve(Target::Master);
@@ -122,20 +137,24 @@ impl Arena {
             Fault::DiskSlow(_, most) => {
                 in_force.slowness = Some(Slowness::start(Arc::clone(self.disk(first)), *most));
             }
-            Fault::DiskFull(_) => self.disk(first).fill(),
+            Fault::DiskFull(_) => {
+                // From now on it may end at any time.
+                self.outages.goes_down(first);
+                self.disk(first).fill();
+            }
             Fault::PowerCut(_) => {
-                self.cluster.node_mut(first).kill();
+                self.kill(first);
                 self.disk(first).lose_power();
             }
             Fault::PowerCutAll => {
-                self.cluster.nodes.iter_mut().for_each(Node::kill);
+                (1..=self.count()).for_each(|id| self.kill(id));
                 self.disks.iter().for_each(|disk| disk.lose_power());
             }
             Fault::WallJump(_, seconds) => self.set_wall(first, *seconds),
             Fault::BootJump(_, seconds) => {
-                self.cluster.node_mut(first).kill();
+                self.kill(first);
                 self.wrap(first, *seconds);
-                self.cluster.node_mut(first).start();
+                self.start(first);
             }
         }
         self.occupy(in_force);
@@ -150,11 +169,9 @@ impl Arena {
         let first = in_force.nodes[0];
         drop(in_force.slowness.take());
         match &in_force.fault {
-            Fault::Kill(_) | Fault::Stop(_) | Fault::PowerCut(_) => {
-                self.cluster.node_mut(first).start();
-            }
+            Fault::Kill(_) | Fault::Stop(_) | Fault::PowerCut(_) => self.start(first),
             Fault::KillAll | Fault::PowerCutAll => {
-                self.cluster.nodes.iter_mut().for_each(Node::start);
+                (1..=self.count()).for_each(|id| self.start(id));
             }
             Fault::Pause(_) | Fault::PauseMajority => {
                 in_force.nodes.iter().for_each(|id| self.cluster.node_mut(*id).resume());
@@ -261,8 +278,24 @@ impl Arena {
         }
     }
 
+    /// Times in which no process ran, since this was asked last.
+    pub(super) fn take_outages(&mut self) -> Vec<(Instant, Instant)> {
+        mem::take(&mut self.outages.over)
+    }
+
+    fn kill(&mut self, id: u16) {
+        self.outages.goes_down(id);
+        self.cluster.node_mut(id).kill();
+    }
+
+    fn start(&mut self, id: u16) {
+        self.cluster.node_mut(id).start();
+        self.outages.comes_up(id);
+    }
+
     /// Ends a process as an operator does.
     fn stop(&mut self, id: u16) -> Result<(), String> {
+        self.outages.goes_down(id);
         let finished = self.cluster.node_mut(id).terminate();
         match finished.code {
             Some(0) => Ok(()),
@@ -276,7 +309,7 @@ impl Arena {
     fn roll(&mut self) -> Result<(), String> {
         for id in 1..=self.count() {
             self.stop(id)?;
-            self.cluster.node_mut(id).start();
+            self.start(id);
             poll(RECOVERY_MAX, || self.cluster.node(id).ask("READY").map(drop))
                 .map_err(|seen| format!("n{id} does not come back: {seen}"))?;
         }
@@ -288,6 +321,7 @@ impl Arena {
         self.disk(id).empty();
         let node = self.cluster.node_mut(id);
         if !node.process_has_ended() {
+            self.outages.comes_up(id);
             return Ok(());
         }
         let finished = node.finish();
@@ -297,7 +331,7 @@ impl Arena {
                 self.cluster.node(id).log_tail()
             }));
         }
-        self.cluster.node_mut(id).start();
+        self.start(id);
         Ok(())
     }
 
@@ -341,6 +375,25 @@ impl Arena {
     }
 }
 
+impl Outages {
+    fn new(nodes: u16) -> Self {
+        Self { up: vec![true; usize::from(nodes)], since: None, over: Vec::new() }
+    }
+
+    fn goes_down(&mut self, id: u16) {
+        let now = Instant::now();
+        self.up[usize::from(id) - 1] = false;
+        if !self.up.contains(&true) {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    fn comes_up(&mut self, id: u16) {
+        self.up[usize::from(id) - 1] = true;
+        self.over.extend(self.since.take().map(|since| (since, Instant::now())));
+    }
+}
+
 impl InForce {
     /// Whether the processes or disks of its nodes cannot take another fault.
     pub(super) const fn hits_processes(&self) -> bool {
@@ -379,4 +432,25 @@ fn require_time_namespaces() {
     let own = fs::read_link(TIME_NAMESPACE).expect("the kernel has time namespaces");
     let other = run_ok("unshare", &["--time", "--boottime", "1", "readlink", TIME_NAMESPACE]);
     assert_ne!(Path::new(other.trim()), own, "the kernel enters a time namespace only on fork");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outages;
+
+    #[test]
+    fn an_outage_lasts_from_the_end_of_the_last_process_to_the_start_of_the_first() {
+        let mut outages = Outages::new(3);
+        outages.goes_down(1);
+        outages.goes_down(3);
+        outages.comes_up(1);
+        outages.goes_down(2);
+        assert!(outages.over.is_empty() && outages.since.is_none(), "n1 runs");
+        outages.goes_down(1);
+        assert!(outages.since.is_some());
+        outages.comes_up(2);
+        outages.comes_up(3);
+        assert_eq!(outages.over.len(), 1);
+        assert!(outages.over[0].0 <= outages.over[0].1);
+    }
 }

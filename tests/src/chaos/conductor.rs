@@ -81,7 +81,7 @@ impl<'a> Conductor<'a> {
             thread::park_timeout(TICK);
         }
         while let Some((_, in_force)) = self.in_force.pop() {
-            self.arena.heal(in_force)?;
+            self.heal(in_force)?;
         }
         self.meter.heal();
         self.meter.show("recovery".to_owned());
@@ -98,6 +98,7 @@ impl<'a> Conductor<'a> {
         let kind = timed.fault.kind();
         self.meter.show(self.shown(&timed.fault.to_string()));
         let in_force = self.arena.apply(timed.fault)?;
+        self.meter.note_outages(&self.arena.take_outages());
         self.meter.count(kind);
         self.meter.tell(&format!("begins: {} on {:?}", in_force.fault, in_force.nodes));
         self.in_force.push((Instant::now() + Duration::from_millis(timed.for_ms), in_force));
@@ -107,10 +108,16 @@ impl<'a> Conductor<'a> {
     fn heal_due(&mut self) -> Result<(), String> {
         while let Some(index) = self.in_force.iter().position(|(end, _)| Instant::now() >= *end) {
             let (_, in_force) = self.in_force.remove(index);
-            self.meter.tell(&format!("ends: {} on {:?}", in_force.fault, in_force.nodes));
-            self.arena.heal(in_force)?;
+            self.heal(in_force)?;
             self.meter.show(self.shown("-"));
         }
+        Ok(())
+    }
+
+    fn heal(&mut self, in_force: InForce) -> Result<(), String> {
+        self.meter.tell(&format!("ends: {} on {:?}", in_force.fault, in_force.nodes));
+        self.arena.heal(in_force)?;
+        self.meter.note_outages(&self.arena.take_outages());
         Ok(())
     }
 

@@ -81,9 +81,11 @@ pub(super) enum Class {
     Clock,
 }
 
-/// The kinds of fault, as a deck of cards from which a plan is dealt.
+/// The kinds of fault, as a deck of cards from which a plan is dealt. What each does is told by the
+/// fault of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+#[expect(missing_docs, reason = "the faults of the same names have them")]
+pub enum Kind {
     Kill,
     KillAll,
     Pause,
@@ -109,7 +111,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 21] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::KillAll,
         Self::Pause,
@@ -133,8 +135,9 @@ impl Kind {
         Self::BootJump,
     ];
 
-    /// Its name in tables.
-    pub(super) const fn name(self) -> &'static str {
+    /// Its name on the command line and in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
             Self::KillAll => "kill-all",
@@ -158,6 +161,12 @@ impl Kind {
             Self::WallJump => "wall-jump",
             Self::BootJump => "boot-jump",
         }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// What faults of this kind are about.

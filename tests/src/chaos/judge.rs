@@ -10,9 +10,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use warlock_sim::history::History;
-
-use super::keys::{Generation, KEYS, Keys};
+use super::checks::check;
+use super::keys::{Generation, KEYS, Keys, look_at};
 use super::meter::Meter;
 use super::record::Ask;
 use super::worker::Caller;
@@ -101,8 +100,8 @@ impl Judge {
     fn read_all(&mut self, generation: &Generation) {
         let mut missing: Vec<usize> = (0..KEYS).collect();
         while !missing.is_empty() && self.meter.anomaly().is_none() {
-            let asks = missing.iter().map(|key| (*key, generation.name(*key), Ask::Get)).collect();
-            let Some(records) = self.caller.ask(asks) else { continue };
+            let asks = missing.iter().map(|key| (*key, generation.name(*key), look_at(*key)));
+            let Some(records) = self.caller.ask(asks.collect()) else { continue };
             let done = records.iter().filter(|record| matches!(record.fate, Fate::Done(_)));
             let done: Vec<usize> = done.map(|record| record.key).collect();
             missing.retain(|key| !done.contains(key));
@@ -111,7 +110,7 @@ impl Judge {
     }
 
     fn judge(&mut self, generation: &Arc<Generation>) {
-        match check(generation) {
+        match check(generation, READER, self.meter.outages()) {
             Ok(count) => {
                 self.meter.checked.fetch_add(count, Ordering::Relaxed);
             }
@@ -121,14 +120,4 @@ impl Judge {
             }
         }
     }
-}
-
-/// Hands a history to the checkers; how many operations it has.
-fn check(generation: &Generation) -> Result<u64, String> {
-    let mut history = History::new();
-    let records = generation.records();
-    for record in &records {
-        record.enter(&mut history, &generation.name(record.key))?;
-    }
-    Ok(records.len() as u64)
 }

@@ -32,6 +32,8 @@ pub(super) enum Use {
     List,
     /// Values vanish after some time.
     Fleeting,
+    /// Two keys are written and read at one moment.
+    Twins,
 }
 
 /// Some keys, and everything that was asked of them.
@@ -54,7 +56,8 @@ pub(super) struct Keys {
 }
 
 impl Generation {
-    fn new(seed: u64, number: u64) -> Self {
+    /// Keys of which nothing was asked yet.
+    pub(super) fn new(seed: u64, number: u64) -> Self {
         Self {
             number,
             seed,
@@ -67,6 +70,11 @@ impl Generation {
     /// The name of a key.
     pub(super) fn name(&self, key: usize) -> String {
         format!("g{}.{}.k{key}", self.seed, self.number)
+    }
+
+    /// The names of all keys.
+    pub(super) fn names(&self) -> Vec<String> {
+        (0..KEYS).map(|key| self.name(key)).collect()
     }
 
     /// A key that can still be used, what for, and what to ask of it.
@@ -146,10 +154,16 @@ impl Keys {
     }
 }
 
+/// What to ask of a key to see all that there is.
+pub(super) fn look_at(key: usize) -> Ask {
+    if use_of(key) == Use::Twins { Ask::GetBoth } else { Ask::Get }
+}
+
 /// What a key is used for.
 const fn use_of(key: usize) -> Use {
     match key % 10 {
-        0..=3 => Use::Register,
+        0..=2 => Use::Register,
+        3 => Use::Twins,
         4 | 5 => Use::Counter,
         6 => Use::Lock,
         7 => Use::List,
@@ -167,6 +181,8 @@ fn draw_ask(random: &mut Random, purpose: Use, value: String) -> Ask {
         (Use::Lock, 1..=45) => Ask::SetNx(value, None),
         (Use::Lock, 46..=75) => Ask::Del,
         (Use::List, 1..=45) => Ask::Append(value),
+        (Use::Twins, 1..=50) => Ask::SetBoth(value),
+        (Use::Twins, _) => Ask::GetBoth,
         (Use::Fleeting, 1..=35) => Ask::Set(value, Some(random.within(20, 4000))),
         (Use::Fleeting, 36..=55) => Ask::SetNx(value, Some(random.within(20, 4000))),
         (Use::Fleeting, 56..=63) => Ask::Expire(random.within(20, 4000)),

@@ -87,6 +87,8 @@ pub(super) struct Meter {
     in_force: Mutex<String>,
     faults: Mutex<BTreeMap<Kind, u64>>,
     events: Mutex<Vec<String>>,
+    /// Nanoseconds between which no process ran.
+    outages: Mutex<Vec<(u64, u64)>>,
     over: AtomicBool,
 }
 
@@ -107,13 +109,30 @@ impl Meter {
             in_force: Mutex::default(),
             faults: Mutex::default(),
             events: Mutex::default(),
+            outages: Mutex::default(),
             over: AtomicBool::new(false),
         }
     }
 
     /// Nanoseconds since the run began.
     pub(super) fn now_ns(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).expect("a run is shorter than centuries")
+        self.ns(Instant::now())
+    }
+
+    fn ns(&self, at: Instant) -> u64 {
+        let elapsed = at.saturating_duration_since(self.began);
+        u64::try_from(elapsed.as_nanos()).expect("a run is shorter than centuries")
+    }
+
+    /// Takes note of times in which no process ran.
+    pub(super) fn note_outages(&self, outages: &[(Instant, Instant)]) {
+        let outages = outages.iter().map(|(from, to)| (self.ns(*from), self.ns(*to)));
+        locked(&self.outages).extend(outages);
+    }
+
+    /// Nanoseconds between which no process ran.
+    pub(super) fn outages(&self) -> Vec<(u64, u64)> {
+        locked(&self.outages).clone()
     }
 
     /// Takes note of operations that have ended.

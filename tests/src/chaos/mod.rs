@@ -13,6 +13,7 @@
 //! is why a run that finds something keeps everything.
 
 mod arena;
+mod checks;
 mod conductor;
 mod fault;
 mod folder;
@@ -45,6 +46,7 @@ use plan::Plan;
 use report::Reporter;
 use worker::{Caller, Worker};
 
+pub use fault::Kind;
 pub use meter::Counts;
 pub use report::Figures;
 
@@ -64,8 +66,29 @@ pub struct Options {
     pub clients: u32,
     /// Most operations of all clients in a second.
     pub rate: u64,
+    /// Kinds of fault that may happen.
+    pub kinds: Vec<Kind>,
+    /// Settings of every node beside those that chaos needs, each a key and a value in TOML.
+    pub settings: Vec<(String, String)>,
     /// Where everything is kept if something is found. It is replaced.
     pub folder: PathBuf,
+}
+
+impl Options {
+    /// A minute of everything against a cluster of three.
+    #[must_use]
+    pub fn new(seed: u64, folder: PathBuf) -> Self {
+        Self {
+            seed,
+            nodes: 3,
+            duration: Duration::from_mins(1),
+            clients: 16,
+            rate: 8000,
+            kinds: Kind::ALL.to_vec(),
+            settings: Vec::new(),
+            folder,
+        }
+    }
 }
 
 /// How a run ended.
@@ -90,7 +113,7 @@ impl Interrupt for AtomicBool {
 /// up.
 #[must_use]
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Verdict {
-    let arena = panic::catch_unwind(|| Arena::new(options.nodes));
+    let arena = panic::catch_unwind(|| Arena::new(options.nodes, &options.settings));
     let mut arena = match arena {
         Ok(arena) => arena,
         Err(panic) => return Verdict::NotRun(message(panic.as_ref())),
@@ -139,7 +162,7 @@ fn perform(
     let judge = Judge::new(nodes, Arc::clone(meter), Arc::clone(&keys));
     let judging = thread::spawn(|| judge.run());
     let end = Instant::now() + options.duration;
-    let plan = Plan::new(options.seed, options.nodes);
+    let plan = Plan::new(options.seed, options.nodes, &options.kinds);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         Conductor::new(arena, meter, interrupted).run(plan, end)
     }));

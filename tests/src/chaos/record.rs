@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use warlock_paxos::NodeId;
 use warlock_resp::Value as Received;
-use warlock_sim::history::{ClientId, Command, History, Operation, Outcome, Reply};
+use warlock_sim::history::{ClientId, Command, History, Operation, Outcome, Reply, Value};
 
 use crate::client::{Fate, text};
 
@@ -29,6 +29,15 @@ pub(super) enum Ask {
     Del,
     /// `PEXPIRE`, in milliseconds.
     Expire(u64),
+    /// `MGET` of the key and its twin.
+    GetBoth,
+    /// `MSET` of the key and its twin, to the same value.
+    SetBoth(String),
+}
+
+/// The name of the twin of a key: both are written and read at one moment.
+pub(super) fn twin(key: &str) -> String {
+    format!("{key}.twin")
 }
 
 /// One operation.
@@ -64,17 +73,19 @@ impl Ask {
             Self::Append(value) => &["APPEND", key, value],
             Self::Del => &["DEL", key],
             Self::Expire(ttl) => &["PEXPIRE", key, &ttl.to_string()],
+            Self::GetBoth => &["MGET", key, &twin(key)],
+            Self::SetBoth(value) => &["MSET", key, value, &twin(key), value],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
     /// Whether a reply to it is proof that the cluster takes writes.
     pub(super) const fn is_write(&self) -> bool {
-        !matches!(self, Self::Get)
+        !matches!(self, Self::Get | Self::GetBoth)
     }
 
     fn command(&self, history: &mut History, key: &str) -> Command {
-        let key = history.key(key.as_bytes());
+        let (key, twin) = (history.key(key.as_bytes()), history.key(twin(key).as_bytes()));
         let mut value = |value: &String| history.value(value.as_bytes());
         match self {
             Self::Get => Command::Get { key },
@@ -87,17 +98,25 @@ impl Ask {
             Self::Append(word) => Command::Append { key, value: value(word) },
             Self::Del => Command::Del { keys: [key].into() },
             Self::Expire(ttl_ms) => Command::Expire { key, ttl_ms: *ttl_ms },
+            Self::GetBoth => Command::MGet { keys: [key, twin].into() },
+            Self::SetBoth(word) => {
+                let value = value(word);
+                Command::MSet { pairs: [(key, value), (twin, value)].into() }
+            }
         }
     }
 
     /// The reply in the form of a history.
     fn reply(&self, history: &mut History, received: &Received) -> Option<Reply> {
         match (self, received) {
-            (Self::Get | Self::GetSet(_), Received::Null) => Some(Reply::Value(None)),
-            (Self::Get | Self::GetSet(_), Received::Bulk(bytes)) => {
-                Some(Reply::Value(Some(history.value(bytes))))
+            (Self::Get | Self::GetSet(_), found) => value_of(history, found).map(Reply::Value),
+            (Self::GetBoth, Received::Array(both)) if both.len() == 2 => {
+                let found = both.iter().map(|found| value_of(history, found));
+                Some(Reply::Values(found.collect::<Option<_>>()?))
             }
-            (Self::Set(..), Received::Simple(word)) if word == "OK" => Some(Reply::Done),
+            (Self::Set(..) | Self::SetBoth(_), Received::Simple(word)) if word == "OK" => {
+                Some(Reply::Done)
+            }
             (Self::SetNx(_, Some(_)), Received::Simple(word)) if word == "OK" => {
                 Some(Reply::Number(1))
             }
@@ -113,6 +132,14 @@ impl Ask {
             _ => None,
         }
     }
+}
+
+/// A value or nothing, if the reply is one of those.
+pub(super) fn value_of(history: &mut History, received: &Received) -> Option<Option<Value>> {
+    if let Received::Bulk(bytes) = received {
+        return Some(Some(history.value(bytes)));
+    }
+    (*received == Received::Null).then_some(None)
 }
 
 impl Record {
