@@ -90,20 +90,8 @@ pub const MUTANTS: &[Mutant] = &[
     simulated("read", "LaterReadsAbsorbed", "an answer vouches for reads that came after it"),
     simulated("front end", "NotExecutedForUnknown", "an open fate is told as not executed"),
     simulated("front end", "WriteRetried", "a write is forwarded again without proof"),
-    tested(
-        "front end",
-        "StateKeptAfterEmpty",
-        "the parser remembers a request without a command",
-        "warlock-resp",
-        &["--test", "it", "requests::"],
-    ),
-    tested(
-        "front end",
-        "LineEndInError",
-        "line ends stay in the text of an error",
-        "warlock-resp",
-        &["--test", "it", "replies::"],
-    ),
+    simulated("front end", "StateKeptAfterEmpty", "the parser remembers an empty request"),
+    simulated("front end", "LineEndInError", "line ends stay in the text of an error"),
     simulated("front end", "RepliesOutOfOrder", "reads overtake writes of their connection"),
     tested(
         "front end",

@@ -84,6 +84,7 @@ impl World {
         if let Value::Error(text) = &value {
             return match text.split(' ').next() {
                 Some("UNKNOWN") => Ok(Outcome::Unknown),
+                Some("ERR") if *shape == Shape::Refused => Ok(Outcome::Ok(Reply::Done)),
                 Some("CLUSTERDOWN" | "LOADING") => Ok(Outcome::NotExecuted(text.as_str().into())),
                 _ => Err(format!("{text:?} to {shape:?}")),
             };

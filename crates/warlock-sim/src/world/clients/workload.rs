@@ -36,6 +36,8 @@ pub(in super::super) enum Shape {
     Lock(u64),
     /// How many followers hold what was written.
     Wait,
+    /// An error, as the command does not exist.
+    Refused,
 }
 
 /// Kinds of keys, which never mix.
@@ -226,13 +228,29 @@ impl World {
     }
 
     fn draw_wait(&mut self) -> Asked {
-        if self.random.chance(500) {
-            return Asked { command: None, shape: Shape::Pong, request: b"PING\r\n".to_vec() };
+        if self.random.chance(700) {
+            return self.draw_oddity();
         }
         let followers = self.random.index(self.sites.len()).to_string();
         let timeout = self.random.pick(&["10", "200"]);
         let request = request(&[b"WAIT", followers.as_bytes(), timeout.as_bytes()]);
         Asked { command: None, shape: Shape::Wait, request }
+    }
+
+    /// What a client may send that touches no data: a line as somebody types it, behind requests
+    /// without a command, or a command that does not exist and looks like a reply.
+    fn draw_oddity(&mut self) -> Asked {
+        let pong =
+            |request: &[u8]| Asked { command: None, shape: Shape::Pong, request: request.to_vec() };
+        match self.random.below(4) {
+            0 => pong(b"PING\r\n"),
+            1 => pong(b"*0\r\n*1\r\n$4\r\nPING\r\n"),
+            2 => pong(b"\r\n\r\nPING\r\n"),
+            _ => {
+                let request = request(&[b"NONE\r\n+OK", b"\n$-1\r\n"]);
+                Asked { command: None, shape: Shape::Refused, request }
+            }
+        }
     }
 
     /// A read; now and then as somebody types it.
