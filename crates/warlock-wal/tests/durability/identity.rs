@@ -134,3 +134,38 @@ fn a_later_format_is_refused() {
     let error = Identity::load(disk).unwrap_err();
     assert!(matches!(error, IdentityError::NewerVersion(9)), "{error}");
 }
+
+#[test]
+fn a_block_that_its_counts_reach_beyond_is_damaged() {
+    for (offset, value) in [(46, u16::MAX), (48, u16::MAX), (46, 3)] {
+        let disk = FaultyDisk::new(1);
+        load_or_create(&disk).unwrap();
+        let mut block = disk.content("identity").unwrap();
+        block.truncate(70);
+        block[16..20].copy_from_slice(&70u32.to_le_bytes());
+        block[offset..offset + 2].copy_from_slice(&value.to_le_bytes());
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&block[..8]), &block[12..]);
+        block[8..12].copy_from_slice(&checksum.to_le_bytes());
+        let file = disk.create("identity").unwrap();
+        file.write_at(&mut [IoSlice::new(&block)], 0).unwrap();
+        let error = Identity::load(disk).unwrap_err();
+        assert!(matches!(error, IdentityError::Damaged), "{value} at {offset}: {error}");
+    }
+}
+
+#[test]
+fn a_file_of_any_length_is_damaged_unless_it_holds_a_block() {
+    let disk = FaultyDisk::new(1);
+    load_or_create(&disk).unwrap();
+    let image = disk.image();
+    for length in 0..=8192 {
+        let disk = FaultyDisk::from_image(&image, 1);
+        disk.cut("identity", length);
+        match Identity::load(disk) {
+            Ok(identity) => assert!(identity.is_some() && length >= 4096, "{length} bytes"),
+            Err(error) => {
+                assert!(matches!(error, IdentityError::Damaged) && length < 4096, "{error}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod failure;
 mod format;
 mod identity;
 mod log;
+mod messages;
 mod model;
 mod properties;
 mod real_disk;

@@ -1,9 +1,14 @@
 //! Snapshots are complete or absent.
 
 use warlock_paxos::{Ballot, Slot};
-use warlock_wal::{DiskImage, FaultyDisk, Outcome, SnapshotError, Snapshots, limits};
+use warlock_wal::{
+    DiskImage, FaultyDisk, Outcome, SnapshotError, Snapshots, Wal, WalError, limits,
+};
 
-use crate::model::{chunks, meta, read_snapshot, write_snapshot};
+use crate::model::{OPTIONS, chunks, meta, read_snapshot, write_snapshot};
+
+/// Length of a header without its membership, in bytes (FORMAT.md).
+const HEADER_LENGTH: usize = 60;
 
 fn slot(position: u64) -> Slot {
     Slot::new(position)
@@ -107,6 +112,28 @@ fn an_older_snapshot_serves_when_the_newest_is_damaged() {
     let newest = Snapshots::new(disk.restart(Outcome::Kept)).newest().unwrap();
     assert_eq!(newest.snapshot, Some(meta(5, 3)));
     assert_eq!(newest.damaged, [name(9)]);
+}
+
+#[test]
+fn a_snapshot_of_a_later_version_is_not_passed_over_for_an_older_one() {
+    let disk = FaultyDisk::new(1);
+    for position in [5, 9] {
+        write_snapshot(&disk, position, 3).unwrap();
+    }
+    let mut header = disk.content(&name(9)).unwrap();
+    header.truncate(HEADER_LENGTH + meta(9, 3).membership.len());
+    header[12] = 2;
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&header[..8]), &header[12..]);
+    header[8..12].copy_from_slice(&checksum.to_le_bytes());
+    let file = warlock_wal::Disk::open(&disk, &name(9)).unwrap();
+    warlock_wal::DiskFile::write_at(&file, &mut [std::io::IoSlice::new(&header)], 0).unwrap();
+    let snapshots = Snapshots::new(disk.clone());
+    for error in [snapshots.newest().unwrap_err(), snapshots.open(slot(9)).unwrap_err()] {
+        assert!(matches!(error, SnapshotError::NewerVersion { version: 2, .. }), "{error}");
+    }
+    let error = Wal::open(disk, OPTIONS).unwrap_err();
+    let later = matches!(&error, WalError::Snapshot(SnapshotError::NewerVersion { .. }));
+    assert!(later, "the node must not go back to an older state: {error}");
 }
 
 #[test]
