@@ -97,7 +97,8 @@ pub(crate) fn replies<'a>(
     (events, buffer.len())
 }
 
-/// Runs `look` on `input` whole, cut once at every place, and byte by byte: all agree.
+/// Runs `look` on `input` whole, cut once at every place, twice at every two places if it is
+/// short, and byte by byte: all agree.
 pub(crate) fn however_cut<T: PartialEq + std::fmt::Debug>(
     input: &[u8],
     look: impl Fn(&[&[u8]]) -> T,
@@ -106,8 +107,19 @@ pub(crate) fn however_cut<T: PartialEq + std::fmt::Debug>(
     for cut in 0..=input.len() {
         let (left, right) = input.split_at(cut);
         assert_eq!(look(&[left, right]), whole, "cut at {cut}: {}", input.escape_ascii());
+        if input.len() > CUT_TWICE_LENGTH_MAX {
+            continue;
+        }
+        for second in 0..=right.len() {
+            let (middle, right) = right.split_at(second);
+            let seen = look(&[left, middle, right]);
+            assert_eq!(seen, whole, "cut at {cut} and {second}: {}", input.escape_ascii());
+        }
     }
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
     assert_eq!(look(&bytes), whole, "byte by byte: {}", input.escape_ascii());
     whole
 }
+
+/// Longer inputs are cut once only: the number of pairs of places grows with the square.
+const CUT_TWICE_LENGTH_MAX: usize = 100;
