@@ -42,7 +42,7 @@ fn open_directory(path: &Path, durability: Durability) -> Result<FsDisk, String>
     let disk = FsDisk::open(path).map_err(|error| error.to_string())?;
     Ok(match durability {
         Durability::Fsync => disk,
-        Durability::Os => disk.without_sync(),
+        Durability::Os | Durability::Memory => disk.without_sync(),
     })
 }
 

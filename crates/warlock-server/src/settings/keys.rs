@@ -248,8 +248,8 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "durability.mode",
-        comment: "fsync or os; below fsync a node that loses power has lost its disk.",
-        kind: Kind::Choice(&["fsync", "os"]),
+        comment: "fsync, os or memory; below fsync a node that loses power has lost its disk.",
+        kind: Kind::Choice(&["fsync", "os", "memory"]),
         standard: Standard::Default("\"fsync\""),
     },
     Key {

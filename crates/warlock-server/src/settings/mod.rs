@@ -115,6 +115,9 @@ pub enum Durability {
     Fsync,
     /// The operating system has it: survives a crash of the process, not of the machine.
     Os,
+    /// Nothing is asked of the disk, as for a directory that is in memory itself (tmpfs): survives
+    /// no more than that directory does.
+    Memory,
 }
 
 impl fmt::Display for Durability {
@@ -122,6 +125,7 @@ impl fmt::Display for Durability {
         f.write_str(match self {
             Self::Fsync => "fsync",
             Self::Os => "os",
+            Self::Memory => "memory",
         })
     }
 }
@@ -216,6 +220,7 @@ impl Settings {
             },
             durability: match values.text("durability.mode") {
                 "os" => Durability::Os,
+                "memory" => Durability::Memory,
                 _ => Durability::Fsync,
             },
             backend: BackendKind::Memory,

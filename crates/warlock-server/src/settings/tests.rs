@@ -127,10 +127,6 @@ fn wrong_value_is_named_with_key_place_and_what_is_allowed() {
         "w.toml:11: consensus.clock_error_max = 0.2: must be a fraction from 0 to 0.199"
     );
     assert_eq!(
-        complaint(&with("[durability]\nmode = \"memory\"")),
-        "w.toml:11: durability.mode = \"memory\": must be one of \"fsync\", \"os\""
-    );
-    assert_eq!(
         complaint(&with("[backend]\nkind = \"disk\"")),
         "w.toml:11: backend.kind = \"disk\": must be \"memory\""
     );
@@ -288,9 +284,9 @@ fn all_problems_are_reported_at_once() {
 fn doubtful_settings_are_accepted_with_a_word_of_warning() {
     let doubts = |text: &str| layers(text).settings().unwrap().doubts().join("\n");
     assert!(doubts(GOOD).contains("peer.listen = 127.0.0.1:7379"), "{}", doubts(GOOD));
-    let single = "node_id = 1\ncluster.initial_members.1 = \"a:1\"\ndurability.mode = \"os\"";
+    let single = "node_id = 1\ncluster.initial_members.1 = \"a:1\"\ndurability.mode = \"memory\"";
     assert!(doubts(single).contains("one node survives no failure"));
-    assert!(doubts(single).contains("durability.mode = \"os\""));
+    assert!(doubts(single).contains("durability.mode = \"memory\""));
     let two = "node_id = 1\ncluster.initial_members = {1 = \"a:1\", 2 = \"b:1\"}\n\
                client.listen = \"0.0.0.0:6379\"";
     assert!(doubts(two).contains("2 nodes survive no more failures than 1"));
