@@ -30,6 +30,8 @@ const DISK_BYTES: u64 = 192 * 1024 * 1024;
 const FAKETIME: &str = "faketime/libfaketime.so.1";
 /// The time namespace of whoever looks.
 const TIME_NAMESPACE: &str = "/proc/self/ns/time";
+/// Longest wait for a node in a rolling restart.
+const ROLLING_PATIENCE: Duration = Duration::from_secs(3);
 /// Longest wait for a cluster that has nothing to complain about any more.
 pub(super) const RECOVERY_MAX: Duration = Duration::from_secs(60);
 
@@ -305,13 +307,13 @@ impl Arena {
         }
     }
 
-    /// Restarts all nodes one after the other, each when the last one is back.
+    /// Restarts all nodes one after the other, each when the last one is back, or when whoever
+    /// does it loses patience because links are broken too.
     fn roll(&mut self) -> Result<(), String> {
         for id in 1..=self.count() {
             self.stop(id)?;
             self.start(id);
-            poll(RECOVERY_MAX, || self.cluster.node(id).ask("READY").map(drop))
-                .map_err(|seen| format!("n{id} does not come back: {seen}"))?;
+            let _ = poll(ROLLING_PATIENCE, || self.cluster.node(id).ask("READY").map(drop));
         }
         Ok(())
     }

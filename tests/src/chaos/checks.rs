@@ -7,7 +7,7 @@ use warlock_paxos::NodeId;
 use warlock_resp::Value as Received;
 use warlock_sim::check::{
     Budget, TtlBound, Violation, durability, linearizability, reply_class, single_application,
-    time_to_live,
+    strict_serializability, time_to_live,
 };
 use warlock_sim::history::{FinalState, History};
 
@@ -21,6 +21,9 @@ const RATE_ERROR_PPM: u64 = 500;
 
 /// Most choices that the search for an order may take for one key.
 const BUDGET: Budget = Budget { tries_max: 5_000_000 };
+
+/// How many violations of one property are told.
+const SHOWN_MAX: usize = 3;
 
 /// Judges everything that was asked of a generation of keys; `reader` is the client that read each
 /// of them at the end. Answers how many operations it looked at.
@@ -45,6 +48,7 @@ pub(super) fn check(
     found.extend(durability(&history, &finals));
     found.extend(single_application(&history, &finals));
     found.extend(time_to_live(&history, &bound));
+    found.extend(strict_serializability(&history).verdict.violations);
     found.extend(linearizability(&history, &bound, BUDGET).violations);
     if found.is_empty() { Ok(records.len() as u64) } else { Err(told(&history, &found)) }
 }
@@ -74,12 +78,18 @@ fn finals(
     states.into_values().collect()
 }
 
-/// What was found, one sentence a line, each with the operations that show it.
+/// What was found, one sentence a line, each with the operations that show it; a few of each
+/// property, as the first says most.
 fn told(history: &History, found: &[Violation]) -> String {
     let mut lines = Vec::new();
-    for violation in found {
-        lines.push(violation.to_string());
-        lines.extend(violation.operations.iter().map(|id| format!("  {}", history.describe(*id))));
+    for of_property in found.chunk_by(|one, other| one.property == other.property) {
+        for violation in of_property.iter().take(SHOWN_MAX) {
+            lines.push(violation.to_string());
+            let shown = violation.operations.iter().map(|id| history.describe(*id));
+            lines.extend(shown.map(|operation| format!("  {operation}")));
+        }
+        let more = of_property.len().saturating_sub(SHOWN_MAX);
+        lines.extend((more > 0).then(|| format!("{}: {more} more", of_property[0].property)));
     }
     lines.join("\n")
 }

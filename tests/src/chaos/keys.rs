@@ -22,7 +22,7 @@ const UNKNOWN_MAX: u32 = 4;
 /// What a key is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    /// Unique values are written and read.
+    /// Unique values are written and read, so that each is a version of its own.
     Register,
     /// Numbers are added.
     Counter,
@@ -176,7 +176,6 @@ fn draw_ask(random: &mut Random, purpose: Use, value: String) -> Ask {
     match (purpose, chance) {
         (Use::Register, 1..=45) => Ask::Set(value, None),
         (Use::Register, 46..=55) => Ask::GetSet(value),
-        (Use::Register, 56..=58) => Ask::Del,
         (Use::Counter, 1..=55) => Ask::Incr(i64::try_from(chance % 3 + 1).expect("at most 3")),
         (Use::Lock, 1..=45) => Ask::SetNx(value, None),
         (Use::Lock, 46..=75) => Ask::Del,
