@@ -156,13 +156,18 @@ impl Acceptor {
             out.push(Output::Send { to: from, message: Message::P2b(p2b) });
             return;
         }
-        if ballot > self.ballot {
+        let raised = ballot > self.ballot;
+        if raised {
             self.raise_ballot(ballot);
             out.push(Output::Tell(Tell::Promised(ballot)));
         }
         let again = slot < self.decided
             || self.pvalues.get(&slot).is_some_and(|(accepted, _)| *accepted == ballot);
-        let record = (!again).then(|| self.accept(ballot, slot, batch, out));
+        // For a slot that is decided here nothing is accepted, but the ballot has risen even so.
+        let record = match again {
+            false => Some(self.accept(ballot, slot, batch, out)),
+            true => raised.then_some(Record::Promise { ballot }),
+        };
         assert!(self.ballot == ballot, "P2: accepted {slot} under {ballot} at {}", self.ballot);
         out.push(Output::Tell(Tell::Watermark { ballot, decided }));
         let p2b = P2b { asked: ballot, promised: ballot, slot, held: self.held };
