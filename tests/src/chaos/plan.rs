@@ -11,6 +11,10 @@ use std::fmt;
 use super::fault::{Class, Fault, Kind};
 use super::random::Random;
 
+/// Shortest fault: a tenth of a lease.
+const FAULT_MS_MIN: u64 = 50;
+/// Shortest jump of a wall clock, which a node notices within a second.
+const JUMP_MS_MIN: u64 = 1500;
 /// Longest pause or outage: ten leases.
 const FAULT_MS_MAX: u64 = 5000;
 /// Most faults of one episode.
@@ -102,7 +106,8 @@ impl Iterator for Plan {
         let faults = kinds.iter().enumerate().map(|(position, kind)| {
             let most = if random.percent(70) { FAULT_MS_MAX / 3 } else { FAULT_MS_MAX };
             let at_ms = if position == 0 { 0 } else { random.within(0, 1500) };
-            Timed { at_ms, for_ms: random.within(50, most), fault: kind.draw(random, nodes) }
+            let least = if *kind == Kind::WallJump { JUMP_MS_MIN } else { FAULT_MS_MIN };
+            Timed { at_ms, for_ms: random.within(least, most), fault: kind.draw(random, nodes) }
         });
         let faults = faults.collect();
         Some(Episode { quiet_ms, faults, settle: self.random.percent(50) })

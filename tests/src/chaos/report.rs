@@ -137,7 +137,9 @@ impl fmt::Display for Figures {
             let Counts { ok, not_executed, unknown } = counts;
             format!("{ok} ok, {not_executed} not executed, {unknown} unknown ({})", share(counts))
         };
-        writeln!(f, "operations in {} s: {}", self.seconds, row(self.all))?;
+        let per_second = self.all.total() / self.seconds.max(1);
+        writeln!(f, "operations in {} s, {per_second} a second:", self.seconds)?;
+        writeln!(f, "in all: {}", row(self.all))?;
         writeln!(f, "outside disturbed times: {}", row(self.undisturbed))?;
         writeln!(f, "checked: {}", self.checked)?;
         writeln!(f, "longest recovery: {} ms to the first write", self.recovery_ms_max)?;
