@@ -1,4 +1,6 @@
 //! One whole node on a disk that can lose power: what its client was told must still be true.
 
+mod cuts;
+mod desk;
 mod durable;
 mod rig;
