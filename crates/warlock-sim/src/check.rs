@@ -25,8 +25,11 @@
 //! | [`time_to_live`] | no key vanishes early, none comes back |
 //! | [`strict_serializability`] | all keys together do, judged by versions in O(n log n) |
 //! | [`linearizability`] | each key behaves as if one operation came after the other |
+//!
+//! [`judge_history`] asks them all.
 
 mod agreement;
+mod all;
 mod ballots;
 mod digests;
 mod durability;
@@ -51,6 +54,7 @@ mod violation;
 use warlock_paxos::Slot;
 
 pub use agreement::Agreement;
+pub use all::{Judgement, Rules, judge_history};
 pub use ballots::Ballots;
 pub use digests::Digests;
 pub use durability::{AcknowledgedSlots, durability};

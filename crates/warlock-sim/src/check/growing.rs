@@ -54,7 +54,16 @@ impl Growing {
                 Command::Append { key, value } if kinds[key.index()] == Kind::List => {
                     growing.lists.entry(key).or_default().note(id, value, &it.outcome);
                 }
-                _ => {}
+                Command::Get { .. }
+                | Command::MGet { .. }
+                | Command::Set { .. }
+                | Command::SetNx { .. }
+                | Command::GetSet { .. }
+                | Command::Incr { .. }
+                | Command::Append { .. }
+                | Command::Del { .. }
+                | Command::MSet { .. }
+                | Command::Expire { .. } => {}
             }
         }
         growing.lists.retain(|_, list| list.sort(history));
@@ -158,7 +167,15 @@ fn kinds(history: &History) -> Vec<Kind> {
         let kind = match it.command {
             Command::Incr { by, .. } if by > 0 => Kind::Counter,
             Command::Append { .. } => Kind::List,
-            _ => Kind::Other,
+            Command::Get { .. }
+            | Command::MGet { .. }
+            | Command::Set { .. }
+            | Command::SetNx { .. }
+            | Command::GetSet { .. }
+            | Command::Incr { .. }
+            | Command::Del { .. }
+            | Command::MSet { .. }
+            | Command::Expire { .. } => Kind::Other,
         };
         for key in it.command.keys() {
             let known = &mut kinds[key.index()];

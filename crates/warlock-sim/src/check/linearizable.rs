@@ -14,6 +14,8 @@
 //! A part that takes more choices than [`Budget::tries_max`] is reported as not verified, which is
 //! a failure.
 
+use std::collections::BTreeSet;
+
 use super::Violation;
 use super::model::{Action, Content, State};
 use super::search::{End, Step, search};
@@ -70,13 +72,6 @@ pub fn linearizability(history: &History, bound: &TtlBound, budget: Budget) -> V
 fn parts(history: &History) -> Vec<Vec<OpId>> {
     let mut groups: Vec<u32> =
         (0..history.words()).map(|it| u32::try_from(it).expect("few words")).collect();
-    fn root(groups: &mut [u32], mut of: u32) -> u32 {
-        while groups[of as usize] != of {
-            groups[of as usize] = groups[groups[of as usize] as usize];
-            of = groups[of as usize];
-        }
-        of
-    }
     let number = |key: Key| u32::try_from(key.index()).expect("few words");
     for it in history.operations() {
         let keys = it.command.keys();
@@ -86,7 +81,8 @@ fn parts(history: &History) -> Vec<Vec<OpId>> {
             groups[one as usize] = other;
         }
     }
-    let counts = |it: &Operation| !it.is_refused() && !(it.is_unknown() && it.command.is_read());
+    let counts =
+        |it: &Operation| !it.is_refused() && (it.reply().is_some() || !it.command.is_read());
     let mut all: Vec<(u32, u64, OpId)> = Vec::new();
     for (id, it) in history.iter().filter(|(_, it)| counts(it)) {
         if let Some(&key) = it.command.keys().first() {
@@ -97,6 +93,15 @@ fn parts(history: &History) -> Vec<Vec<OpId>> {
     all.chunk_by(|one, other| one.0 == other.0)
         .map(|part| part.iter().map(|it| it.2).collect())
         .collect()
+}
+
+/// The number that stands for the group of `of`.
+fn root(groups: &mut [u32], mut of: u32) -> u32 {
+    while groups[of as usize] != of {
+        groups[of as usize] = groups[groups[of as usize] as usize];
+        of = groups[of as usize];
+    }
+    of
 }
 
 fn check_part(
@@ -128,47 +133,52 @@ fn check_part(
             verdict.violations.push(Violation::unverified(PROPERTY, sentence));
         }
         End::NoOrder { done, stuck, state } => {
-            let violation = no_order(history, part, &steps, (done, stuck), &names);
-            let held = held(&state, steps[stuck].action.places());
-            let mut violation = violation;
-            violation.sentence = violation.sentence.replace("{held}", &held);
-            verdict.violations.push(violation);
+            let held = held(&state, &steps[stuck].action.places());
+            let tale = Tale { names: &names, held: &held, done, stuck };
+            verdict.violations.push(tale.tell(history, part, &steps));
         }
     }
 }
 
-fn no_order(
-    history: &History,
-    part: &[OpId],
-    steps: &[Step<'_>],
-    (done, stuck): (usize, usize),
-    names: &str,
-) -> Violation {
-    let limit = steps[stuck].responded_ns.unwrap_or(u64::MAX);
-    let since = steps[stuck].invoked_ns;
-    let around = (0..steps.len()).filter(|&step| {
-        let ended = steps[step].responded_ns.unwrap_or(u64::MAX);
-        step != stuck && steps[step].invoked_ns <= limit && ended >= since
-    });
-    let mut shown = vec![part[stuck]];
-    shown.extend(around.take(STUCK_SHOWN_MAX).map(|step| part[step]));
-    let others: Vec<String> = shown[1..].iter().map(|id| history.describe(*id)).collect();
-    let others = if others.is_empty() {
-        "nothing ran beside it".to_owned()
-    } else {
-        format!("beside it ran {}", others.join("; "))
-    };
-    let sentence = format!(
-        "no order explains {names}: after {done} of {} operations, when it holds {{held}}, {} \
-         cannot come; {others}",
-        steps.len(),
-        history.describe(part[stuck])
-    );
-    let nodes: Vec<_> = shown.iter().map(|id| history.operation(*id).node).collect();
-    Violation::safety(PROPERTY, &nodes, sentence).shown_by(&shown)
+/// The longest attempt at an order, as it is told.
+struct Tale<'a> {
+    names: &'a str,
+    held: &'a str,
+    done: usize,
+    stuck: usize,
 }
 
-fn held(state: &State, places: Vec<u32>) -> String {
+impl Tale<'_> {
+    fn tell(&self, history: &History, part: &[OpId], steps: &[Step<'_>]) -> Violation {
+        let limit = steps[self.stuck].responded_ns.unwrap_or(u64::MAX);
+        let since = steps[self.stuck].invoked_ns;
+        let around = (0..steps.len()).filter(|&step| {
+            let ended = steps[step].responded_ns.unwrap_or(u64::MAX);
+            step != self.stuck && steps[step].invoked_ns <= limit && ended >= since
+        });
+        let mut shown = vec![part[self.stuck]];
+        shown.extend(around.take(STUCK_SHOWN_MAX).map(|step| part[step]));
+        let others: Vec<String> = shown[1..].iter().map(|id| history.describe(*id)).collect();
+        let others = if others.is_empty() {
+            "nothing ran beside it".to_owned()
+        } else {
+            format!("beside it ran {}", others.join("; "))
+        };
+        let sentence = format!(
+            "no order explains {}: after {} of {} operations, when it holds {}, {} cannot come; \
+             {others}",
+            self.names,
+            self.done,
+            steps.len(),
+            self.held,
+            history.describe(part[self.stuck])
+        );
+        let nodes: Vec<_> = shown.iter().map(|id| history.operation(*id).node).collect();
+        Violation::safety(PROPERTY, &nodes, sentence).shown_by(&shown)
+    }
+}
+
+fn held(state: &State, places: &[u32]) -> String {
     let text = |place: u32| match state.cells()[place as usize].content {
         None => "nothing".to_owned(),
         Some(content) => content.short().map_or_else(
@@ -176,7 +186,7 @@ fn held(state: &State, places: Vec<u32>) -> String {
             |bytes| bytes.escape_ascii().to_string(),
         ),
     };
-    places.into_iter().take(3).map(text).collect::<Vec<_>>().join(", ")
+    places.iter().take(3).map(|place| text(*place)).collect::<Vec<_>>().join(", ")
 }
 
 /// Translates operations on some keys into steps of the model.
@@ -192,7 +202,13 @@ impl<'a> Reader<'a> {
         let ttl_ms = match it.command {
             Command::Set { ttl_ms, .. } | Command::SetNx { ttl_ms, .. } => ttl_ms,
             Command::Expire { ttl_ms, .. } => Some(ttl_ms),
-            _ => None,
+            Command::Get { .. }
+            | Command::MGet { .. }
+            | Command::GetSet { .. }
+            | Command::Incr { .. }
+            | Command::Append { .. }
+            | Command::Del { .. }
+            | Command::MSet { .. } => None,
         };
         Step {
             action: self.action(&it.command, it.reply()),
@@ -277,7 +293,7 @@ impl<'a> Reader<'a> {
 /// Makes equal what nobody can tell apart: contents of unknown writes that no answer shows, so that
 /// the search does not try one after the other.
 fn forget_unseen(steps: &mut [Step<'_>]) {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for step in steps.iter() {
         match &step.action {
             Action::Read { expected, .. } => seen.extend(expected.iter().flatten().map(mark)),
@@ -286,7 +302,12 @@ fn forget_unseen(steps: &mut [Step<'_>]) {
             }
             // What a content becomes shows what it was.
             Action::Add { .. } | Action::Extend { .. } => return,
-            _ => {}
+            Action::Exchange { .. }
+            | Action::Write { .. }
+            | Action::WriteIfAbsent { .. }
+            | Action::Remove { .. }
+            | Action::Limit { .. }
+            | Action::Impossible => {}
         }
     }
     let nobody = Content::of(NOBODY_SAW);
@@ -301,7 +322,12 @@ fn forget_unseen(steps: &mut [Step<'_>]) {
             Action::WriteIfAbsent { content, .. } | Action::Exchange { content, .. } => {
                 forget(content);
             }
-            _ => {}
+            Action::Read { .. }
+            | Action::Add { .. }
+            | Action::Extend { .. }
+            | Action::Remove { .. }
+            | Action::Limit { .. }
+            | Action::Impossible => {}
         }
     }
 }

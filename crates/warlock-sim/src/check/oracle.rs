@@ -154,7 +154,7 @@ pub(crate) fn honest(seed: u64, plan: Plan) -> History {
         let fate = draw.below(1000);
         let unknown = fate < plan.unknown_per_mille;
         // Half of the unknown ones never happen.
-        let reply = if unknown && fate % 2 == 0 {
+        let reply = if unknown && fate.is_multiple_of(2) {
             None
         } else {
             let before = store.clone();
@@ -246,14 +246,14 @@ pub(crate) fn mutated(history: &History, seed: u64) -> History {
     // Words must keep their numbers.
     changed.clone_from(history);
     let mut operations = history.operations().to_vec();
-    if let Some(&victim) = victim {
-        if let Outcome::Ok(reply) = &mut operations[victim].outcome {
-            match reply {
-                Reply::Done => {}
-                Reply::Number(number) => *number += 1 - 2 * i64::from(draw.below(2) == 0),
-                Reply::Value(found) => *found = other,
-                Reply::Values(found) => found[0] = other,
-            }
+    if let Some(&victim) = victim
+        && let Outcome::Ok(reply) = &mut operations[victim].outcome
+    {
+        match reply {
+            Reply::Done => {}
+            Reply::Number(number) => *number += 1 - 2 * i64::from(draw.below(2) == 0),
+            Reply::Value(found) => *found = other,
+            Reply::Values(found) => found[0] = other,
         }
     }
     changed.replace_operations(operations);

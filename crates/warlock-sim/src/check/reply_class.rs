@@ -80,10 +80,9 @@ impl Refused {
         let mut honest = vec![false; writes.len()];
         let mut other = Vec::new();
         for it in history.operations().iter().filter(|it| !it.is_refused()) {
-            match it.command {
-                // A list or a counter may come to the same bytes by itself.
-                Command::Append { key, .. } | Command::Incr { key, .. } => other.push(key),
-                _ => {}
+            // A list or a counter may come to the same bytes by itself.
+            if let Command::Append { key, .. } | Command::Incr { key, .. } = it.command {
+                other.push(key);
             }
             for (key, value) in it.command.written() {
                 let from = writes.partition_point(|it| (it.0, it.1) < (key, value));

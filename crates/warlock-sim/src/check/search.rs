@@ -141,10 +141,11 @@ impl<'a> Search<'a> {
             let Some(first) = self.by_response.first() else {
                 return Found { end: End::Order, tried: self.tries };
             };
+            let limit = self.steps[first as usize].responded_ns.expect("it was answered");
             if self.tries >= tries_max {
                 return Found { end: End::GaveUp, tried: self.tries };
             }
-            if let Some((choice, changes, forced)) = self.next(cursor, first) {
+            if let Some((choice, changes, forced)) = self.next(cursor, limit) {
                 self.tries += 1;
                 let circle = self.is_circle(choice, changes);
                 let led_to = self.state.mark();
@@ -168,9 +169,8 @@ impl<'a> Search<'a> {
     }
 
     /// The next choice after `cursor` that is consistent, done to the state; and whether it is the
-    /// only one worth trying. `first` is the waiting operation that was answered first.
-    fn next(&mut self, cursor: Cursor, first: u32) -> Option<(Choice, usize, bool)> {
-        let limit = self.steps[first as usize].responded_ns.expect("it was answered");
+    /// only one worth trying. What was invoked after `limit` has to wait.
+    fn next(&mut self, cursor: Cursor, limit: u64) -> Option<(Choice, usize, bool)> {
         let changes = self.state.changes();
         if matches!(cursor, Cursor::Start)
             && let Some(step) = self.next_look(limit)

@@ -71,7 +71,15 @@ fn timed_by(command: &Command) -> Option<Key> {
         Command::Set { key, ttl_ms: Some(_), .. }
         | Command::SetNx { key, ttl_ms: Some(_), .. }
         | Command::Expire { key, .. } => Some(*key),
-        _ => None,
+        Command::Get { .. }
+        | Command::MGet { .. }
+        | Command::Set { .. }
+        | Command::SetNx { .. }
+        | Command::GetSet { .. }
+        | Command::Incr { .. }
+        | Command::Append { .. }
+        | Command::Del { .. }
+        | Command::MSet { .. } => None,
     }
 }
 
@@ -80,8 +88,12 @@ struct Timeline {
     key: Key,
     /// Acknowledged: gave the key a value and at least so many milliseconds; `None` for ever.
     kept: Vec<(OpId, Option<u64>)>,
-    /// May have taken the key away or shortened its life: when at the earliest, when at the latest.
+    /// Took the key away or shortened its life: when at the earliest, when at the latest.
     ended: Vec<(u64, u64, OpId)>,
+    /// By position in `ended`: the latest end of that and all earlier ones.
+    ended_by: Vec<u64>,
+    /// When the first operation of unknown outcome was asked that may have done the same.
+    maybe_ended_from: u64,
     /// Saw that the key was absent: invoked, responded, read.
     absent: Vec<(u64, u64, OpId)>,
     /// Saw a value: value, read.
@@ -96,6 +108,8 @@ impl Timeline {
             key: of_key[0].0,
             kept: Vec::new(),
             ended: Vec::new(),
+            ended_by: Vec::new(),
+            maybe_ended_from: u64::MAX,
             absent: Vec::new(),
             present: Vec::new(),
             written: Vec::new(),
@@ -106,9 +120,35 @@ impl Timeline {
                 line.note(id, it);
             }
         }
+        line.settle(history);
         line.absent.sort_unstable();
         line.written.sort_unstable();
         line
+    }
+
+    /// Sorts what may have ended the life of the key.
+    fn settle(&mut self, history: &History) {
+        let unknown = |end: &(u64, u64, OpId)| history.operation(end.2).is_unknown();
+        let maybe = self.ended.iter().filter(|end| unknown(end)).map(|end| end.0);
+        self.maybe_ended_from = maybe.min().unwrap_or(u64::MAX);
+        self.ended.retain(|end| !unknown(end));
+        self.ended.sort_unstable();
+        self.ended_by = self.ended.iter().map(|end| end.1).collect();
+        for index in 1..self.ended_by.len() {
+            self.ended_by[index] = self.ended_by[index].max(self.ended_by[index - 1]);
+        }
+    }
+
+    /// Whether something else than `write` and `read` may have ended between them what `write`
+    /// began.
+    fn has_excuse(&self, write: (u64, OpId), read: (u64, OpId)) -> bool {
+        if self.maybe_ended_from <= read.0 {
+            return true;
+        }
+        let until = self.ended.partition_point(|end| end.0 <= read.0);
+        let earlier = self.ended[..until].iter().zip(&self.ended_by).rev();
+        let mut may = earlier.take_while(|(_, ended_by)| **ended_by >= write.0);
+        may.any(|(end, _)| end.1 >= write.0 && end.2 != write.1 && end.2 != read.1)
     }
 
     fn note(&mut self, id: OpId, it: &Operation) {
@@ -187,11 +227,8 @@ impl Timeline {
             let until = ttl_ms.map_or(u64::MAX, |ttl| bound.readable_until_ns(invoked, ttl));
             let from = self.absent.partition_point(|read| read.0 <= acknowledged);
             let early = self.absent[from..].iter().take_while(|read| read.0 < until);
-            let early = early.filter(|read| read.1 < until && read.2 != write).find(|read| {
-                // Nothing that may have ended it lies even partly between write and read.
-                let ends = |end: &&(u64, u64, OpId)| end.0 <= read.1 && end.1 >= invoked;
-                self.ended.iter().filter(ends).all(|end| end.2 == write || end.2 == read.2)
-            });
+            let mut early = early.filter(|read| read.1 < until && read.2 != write);
+            let early = early.find(|read| !self.has_excuse((invoked, write), (read.1, read.2)));
             if let Some(&(_, _, read)) = early {
                 let life = ttl_ms.map_or_else(|| "for ever".to_owned(), |ms| format!("{ms} ms"));
                 let sentence = format!(

@@ -225,7 +225,14 @@ impl Kinds {
                 Command::Append { value, .. } if !history.value_bytes(*value).is_empty() => {
                     Kind::List
                 }
-                _ => Kind::Other,
+                Command::Get { .. }
+                | Command::MGet { .. }
+                | Command::Set { .. }
+                | Command::SetNx { .. }
+                | Command::Incr { .. }
+                | Command::Append { .. }
+                | Command::Del { .. }
+                | Command::Expire { .. } => Kind::Other,
             };
             for key in it.command.keys() {
                 let known = &mut kinds[key.index()];

@@ -51,7 +51,7 @@ impl Graph {
         let mut order = Order::new(history, self.points, before);
         while let Some(point) = order.ready.pop_front() {
             order.done[point as usize] = true;
-            order.time(history, point as usize);
+            order.pass_time(history);
             for &(_, to) in &self.edges[starts[point as usize]..starts[point as usize + 1]] {
                 order.before[to as usize] -= 1;
                 order.offer(to as usize);
@@ -133,7 +133,7 @@ impl Order {
     }
 
     /// An operation was put in order: others that began after it ended may follow.
-    fn time(&mut self, history: &History, _done: usize) {
+    fn pass_time(&mut self, history: &History) {
         let ended = self.ended;
         while self.by_response.get(self.ended).is_some_and(|id| self.done[id.index()]) {
             self.ended += 1;
