@@ -21,5 +21,5 @@ if refusal=$(cargo check --quiet --release --package warlock-resp 2>&1) ||
     exit 1
 fi
 
-cargo build --quiet --profile mutants --package warlock-sim --bin warlock-mutants
-exec "$CARGO_TARGET_DIR/mutants/warlock-mutants" "$@"
+cargo build --quiet --profile sim --package warlock-sim --bin warlock-mutants
+exec "$CARGO_TARGET_DIR/sim/warlock-mutants" "$@"

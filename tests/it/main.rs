@@ -11,6 +11,7 @@ mod expiry;
 mod foreign_clients;
 mod hostile;
 mod http;
+mod mutants;
 mod partition;
 mod pause;
 mod power;

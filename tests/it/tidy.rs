@@ -7,6 +7,7 @@
 mod crates;
 mod documents;
 mod functions;
+mod mutants;
 mod text;
 
 use std::fmt;

@@ -13,6 +13,9 @@ use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{Layers, Problems, Settings, keys};
 
+#[cfg(warlock_mutants)]
+compile_error!("warlock_mutants: warlockd is never built with mutants");
+
 /// The node failed while it started or ran.
 const FAILED: u8 = 1;
 

@@ -11,6 +11,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("CHANGELOG.md", "what changes for users"),
     ("CONTRIBUTING.md", "rules and commands"),
     ("README.md", "what it is and how to start"),
+    ("MUTANTS.md", "which deliberate mistakes are found by what; generated"),
     ("benches/README.md", "how to read the measurements"),
     ("crates/warlock-paxos/PROTOCOL.md", "the truth of messages and invariants"),
     ("crates/warlock-wal/FORMAT.md", "the truth of bytes on disk"),
