@@ -76,9 +76,9 @@ impl Notices for Vec<Output> {
 
 /// Whom the replica asks for decided slots, and from which on.
 fn asked(out: &mut Vec<Output>) -> Vec<Slot> {
-    let learns = out.drain(..).filter_map(|output| match output {
-        Output::Send { message: Message::Learn(learn), .. } => Some(learn.from),
-        _ => None,
+    let learns = out.drain(..).filter_map(|output| {
+        let Output::Send { message: Message::Learn(learn), .. } = output else { return None };
+        Some(learn.from)
     });
     learns.collect()
 }
