@@ -89,7 +89,10 @@ impl Disk {
     /// Gives the space back that [`Disk::fill`] took.
     pub fn empty(&self) {
         // It is not there if the disk was never filled, or lost power since.
-        let _ = fs::remove_file(self.ballast());
+        if fs::remove_file(self.ballast()).is_ok() {
+            // Blocks can be used again only once the journal has the removal.
+            run_ok("sync", &["--file-system", &self.place()]);
+        }
     }
 
     fn ballast(&self) -> PathBuf {

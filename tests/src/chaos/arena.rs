@@ -45,6 +45,8 @@ pub(super) struct Arena {
     faketime: PathBuf,
     /// Nodes that a fault has under its thumb.
     busy: Vec<u16>,
+    /// Nodes whose disks have room again, which may still end for want of it.
+    lately_full: Vec<u16>,
     outages: Outages,
 }
 
@@ -89,7 +91,8 @@ impl Arena {
         let faketime = find_faketime();
         let outages = Outages::new(nodes);
         let cluster = builder.prepare();
-        let mut arena = Self { cluster, disks, faketime, busy: Vec::new(), outages };
+        let (busy, lately_full) = (Vec::new(), Vec::new());
+        let mut arena = Self { cluster, disks, faketime, busy, lately_full, outages };
         for id in 1..=nodes {
             arena.set_wall(id, 0);
             arena.wrap(id, 0);
@@ -190,15 +193,21 @@ impl Arena {
         Ok(())
     }
 
-    /// Looks for processes that ended though nothing made them.
+    /// Looks for processes that ended though nothing made them, and starts those again that found
+    /// out late that their disks were full.
     ///
     /// # Errors
     /// There is one; the text says how its log ends.
     pub(super) fn look_for_deaths(&mut self, excused: &[u16]) -> Result<(), String> {
-        for node in &mut self.cluster.nodes {
-            if !excused.contains(&node.id) && node.process_has_ended() {
-                return Err(format!("n{} ended by itself:\n{}", node.id, node.log_tail()));
+        for id in 1..=self.count() {
+            let node = self.cluster.node_mut(id);
+            if excused.contains(&id) || !node.process_has_ended() {
+                continue;
             }
+            if !self.lately_full.contains(&id) {
+                return Err(format!("n{id} ended by itself:\n{}", node.log_tail()));
+            }
+            self.restart_full(id)?;
         }
         Ok(())
     }
@@ -301,9 +310,10 @@ impl Arena {
         let finished = self.cluster.node_mut(id).terminate();
         match finished.code {
             Some(0) => Ok(()),
-            code => Err(format!("n{id} ended with {code:?} when asked to stop:\n{}", {
-                self.cluster.node(id).log_tail()
-            })),
+            code => {
+                let log = self.cluster.node(id).log_tail();
+                Err(format!("n{id} ended with {code:?} when asked to stop:\n{log}"))
+            }
         }
     }
 
@@ -321,17 +331,23 @@ impl Arena {
     /// Gives a full disk room again, and starts its node if it ended for want of room.
     fn make_room(&mut self, id: u16) -> Result<(), String> {
         self.disk(id).empty();
-        let node = self.cluster.node_mut(id);
-        if !node.process_has_ended() {
-            self.outages.comes_up(id);
-            return Ok(());
+        if self.cluster.node_mut(id).process_has_ended() {
+            return self.restart_full(id);
         }
-        let finished = node.finish();
-        if finished.code != Some(1) || !finished.log.contains("No space left on device") {
-            let code = finished.code;
-            return Err(format!("n{id} ended with {code:?}, not for its disk:\n{}", {
-                self.cluster.node(id).log_tail()
-            }));
+        self.outages.comes_up(id);
+        self.lately_full.push(id);
+        Ok(())
+    }
+
+    /// Starts a node again that ended for want of room.
+    fn restart_full(&mut self, id: u16) -> Result<(), String> {
+        self.lately_full.retain(|other| *other != id);
+        self.outages.goes_down(id);
+        let finished = self.cluster.node_mut(id).finish();
+        let last = finished.log.lines().last().unwrap_or_default();
+        if finished.code != Some(1) || !last.contains("No space left on device") {
+            let (code, log) = (finished.code, self.cluster.node(id).log_tail());
+            return Err(format!("n{id} ended with {code:?}, not for its disk:\n{log}"));
         }
         self.start(id);
         Ok(())
