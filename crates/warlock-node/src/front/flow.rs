@@ -252,7 +252,9 @@ impl Flow {
                     self.spend_right();
                 }
                 Step::Last => {
+                    // What came behind it is not run, so what was wrong there is not told either.
                     held.clear();
+                    self.fault = None;
                     self.close();
                 }
                 Step::Blocked => break,

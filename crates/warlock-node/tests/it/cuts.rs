@@ -12,6 +12,7 @@ const INPUTS: &[&[u8]] = &[
     b"SET k v PX 5000\r\nPTTL k\r\nPEXPIRE k 0\r\nGET k\r\nSETNX k w\r\nGETDEL k\r\nWAIT 0 0\r\n",
     b"GET\r\nNOSUCH\r\nSET k \"a\\x41\\n\" extra\r\nSET k \"a\\x41\\n\"\r\nGET k\r\nRESET\r\nGET k\r\n",
     b"SET k 1\r\nGET k\r\nQUIT\r\nSET k 2\r\n",
+    b"SET k 1\r\nQUIT\r\n*2\r\n$x\r\n",
     b"INCR n\r\n*1\r\n$4\r\nPING\r\n*x\r\nINCR n\r\n",
     b"INCR n\r\nGET \"n\r\nINCR n\r\n",
     b"SET k 1\r\nPOST / HTTP/1.1\r\nHost: here\r\n\r\nSET k 2\r\n",
@@ -43,7 +44,7 @@ fn replies_do_not_depend_on_where_requests_are_cut() {
 
 #[test]
 fn a_connection_that_ended_takes_nothing_more() {
-    for (input, is_done) in [(INPUTS[0], false), (INPUTS[6], true), (INPUTS[7], true)] {
+    for (input, is_done) in [(INPUTS[0], false), (INPUTS[6], true), (INPUTS[8], true)] {
         assert_eq!(replies(true, [input]).1, is_done, "{}", input.escape_ascii());
     }
     let (quit, _) = replies(true, [INPUTS[6]]);
