@@ -11,6 +11,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("CHANGELOG.md", "what changes for users"),
     ("CONTRIBUTING.md", "rules and commands"),
     ("README.md", "what it is and how to start"),
+    ("TESTING.md", "what each layer of tests promises and how to run it"),
     ("MUTANTS.md", "which deliberate mistakes are found by what; generated"),
     ("benches/README.md", "how to read the measurements"),
     ("crates/warlock-paxos/PROTOCOL.md", "the truth of messages and invariants"),
