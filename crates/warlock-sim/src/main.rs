@@ -5,7 +5,7 @@ mod batch;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use warlock_sim::{Options, report, run_seed};
+use warlock_sim::{Options, model, report, run_seed};
 
 /// Deterministic simulator of whole Warlock clusters.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Run(RunArgs),
     /// Runs one seed and shows the column log.
     Replay(ReplayArgs),
+    /// Explores small worlds exhaustively.
+    Model(ModelArgs),
 }
 
 /// What `run` takes.
@@ -65,11 +67,21 @@ struct ReplayArgs {
     nodes: Option<u16>,
 }
 
+/// What `model` takes.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// After the worlds that are small enough, explore one with everything in it up to so many
+    /// states.
+    #[arg(long, default_value_t = 0)]
+    states: u64,
+}
+
 fn main() -> ExitCode {
     batch::keep_panics_quiet();
     match Cli::parse().command {
         Command::Run(args) => batch::run(&args),
         Command::Replay(args) => replay(&args),
+        Command::Model(args) => explore(&args),
     }
 }
 
@@ -82,4 +94,14 @@ fn replay(args: &ReplayArgs) -> ExitCode {
         print!("{}", outcome.counters);
     }
     ExitCode::from(outcome.verdict.exit_code())
+}
+
+/// Exit codes as everywhere here: 3 is a broken property.
+fn explore(args: &ModelArgs) -> ExitCode {
+    let out = &mut std::io::stdout().lock();
+    match model::explore_all(args.states, out) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
+        Err(_) => ExitCode::from(2),
+    }
 }
