@@ -30,10 +30,12 @@ fn replies<'a>(has_lease: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> (
     desk.end()
 }
 
-/// Whether a command may be in there that tells how the bytes came: what was received so far, or
-/// a choice by the number of the slot.
+/// Whether something may be in there of which the answer depends on how the bytes came: what was
+/// received so far, the number of the slot or a choice by it, or the marks of a browser that was
+/// tricked, at which everything is dropped that still waits.
 fn shows_the_cut(input: &[u8]) -> bool {
     let upper = input.to_ascii_uppercase();
-    let tellers: [&[u8]; 4] = [b"INFO", b"CLIENT", b"RANDOMKEY", b"WARLOCK"];
-    tellers.iter().any(|name| upper.windows(name.len()).any(|window| window == *name))
+    let tellers = ["INFO", "CLIENT", "RANDOMKEY", "ROLE", "WARLOCK", "POST", "HOST:", "HTTP/"];
+    let holds = |name: &str| upper.windows(name.len()).any(|window| window == name.as_bytes());
+    tellers.into_iter().any(holds)
 }
