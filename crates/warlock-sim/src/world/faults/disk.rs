@@ -107,11 +107,12 @@ impl World {
     }
 
     fn damage(&mut self, index: NodeIndex, name: &str) {
-        let length = self.sites[index].disk.content(name).map_or(0, |bytes| bytes.len() as u64);
+        let content = self.sites[index].disk.content(name).unwrap_or_default();
+        let length = content.len() as u64;
         if length == 0 {
             return;
         }
-        let (at, kind) = (self.random.below(length), self.random.below(3));
+        let (at, kind) = (self.place_in(&content), self.random.below(3));
         let site = &mut self.sites[index];
         site.trust.syncs_since_damage = 0;
         if kind == 0 {
@@ -126,6 +127,22 @@ impl World {
         }
         let name = name.to_owned();
         self.trace_site(index, || format!("has damage in {name} at {at} of {length}"));
+    }
+
+    /// A place in a file that is not empty: mostly where something is written, as most of a log is
+    /// room for what is to come.
+    fn place_in(&mut self, content: &[u8]) -> u64 {
+        let sectors = content.chunks(512).enumerate();
+        let written: Vec<u64> = sectors
+            .filter(|(_, sector)| sector.iter().any(|byte| *byte != 0))
+            .map(|(number, _)| number as u64)
+            .collect();
+        let length = content.len() as u64;
+        if written.is_empty() || self.random.chance(200) {
+            return self.random.below(length);
+        }
+        let sector = written[self.random.index(written.len())];
+        (sector * 512 + self.random.below(512)).min(length - 1)
     }
 
     /// Takes a data directory away: the node comes back under another incarnation.
