@@ -123,7 +123,7 @@ impl<D: Disk> Wal<D> {
         }
         let base = newest.snapshot.as_ref().map_or(Slot::FIRST, |meta| meta.slot);
         let mut scan = recovery::scan(&disk, &firsts, options.salt, Slots::new(base))?;
-        if let Some(meta) = &newest.snapshot {
+        if let Some(meta) = newest.snapshot.as_ref().filter(|_| !mutant!(BallotLostByTruncation)) {
             scan.summary.ballot = scan.summary.ballot.max(meta.ballot);
         }
         remove_temporaries(&disk, &names)?;
