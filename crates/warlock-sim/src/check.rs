@@ -41,6 +41,7 @@ mod liveness;
 mod model;
 #[cfg(test)]
 mod oracle;
+mod outlook;
 mod prefixes;
 mod reply_class;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 
 use super::Violation;
 use super::model::{Action, Content, State};
+use super::prefixes::Prefixes;
 use super::search::{End, Step, search};
 use super::ttl::TtlBound;
 use crate::history::{Command, History, Key, OpId, Operation, Reply, Value};
@@ -29,6 +30,9 @@ const STUCK_SHOWN_MAX: usize = 4;
 
 /// What stands for contents that nobody saw: which of them a key holds makes no difference.
 const NOBODY_SAW: &[u8] = b"(unread value)";
+
+/// What stands for tokens that nobody saw; longer ones are tried one by one.
+const UNSEEN: &[u8; 1024] = &[0; 1024];
 
 /// How long to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +255,10 @@ impl<'a> Reader<'a> {
                     Some(Reply::Value(found)) => Some(found.map(|value| self.content(value))),
                     _ => None,
                 },
+                bytes: match reply {
+                    Some(Reply::Value(found)) => found.map(|it| self.history.value_bytes(it)),
+                    _ => None,
+                },
             },
             (Command::Incr { key, by }, _) if counted => {
                 Action::Add { place: self.place(*key), by: *by, expected: number }
@@ -272,11 +280,10 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&self, keys: &[Key], found: &[Option<Value>]) -> Action<'a> {
-        let first = found.first().copied().flatten();
         Action::Read {
             places: keys.iter().map(|key| self.place(*key)).collect(),
             expected: found.iter().map(|it| it.map(|value| self.content(value))).collect(),
-            bytes: first.map(|value| self.history.value_bytes(value)),
+            bytes: found.iter().map(|it| it.map(|it| self.history.value_bytes(it))).collect(),
         }
     }
 
@@ -293,47 +300,52 @@ impl<'a> Reader<'a> {
 /// Makes equal what nobody can tell apart: contents of unknown writes that no answer shows, so that
 /// the search does not try one after the other.
 fn forget_unseen(steps: &mut [Step<'_>]) {
-    let mut seen = BTreeSet::new();
+    // What a number becomes shows what it was.
+    let Some(marks) = Prefixes::of(steps, steps.len()) else {
+        return;
+    };
+    let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
     for step in steps.iter() {
-        match &step.action {
-            Action::Read { expected, .. } => seen.extend(expected.iter().flatten().map(mark)),
-            Action::Exchange { expected: Some(Some(content)), .. } => {
-                seen.insert(mark(content));
-            }
-            // What a content becomes shows what it was.
-            Action::Add { .. } | Action::Extend { .. } => return,
-            Action::Exchange { .. }
-            | Action::Write { .. }
-            | Action::WriteIfAbsent { .. }
-            | Action::Remove { .. }
-            | Action::Limit { .. }
-            | Action::Impossible => {}
+        if let Action::Read { bytes, .. } = &step.action {
+            seen.extend(bytes.iter().copied().flatten());
+        } else if let Action::Exchange { bytes, .. } = &step.action {
+            seen.extend(*bytes);
         }
     }
+    // What stands for unseen contents must not have been seen itself.
+    if seen.iter().any(|bytes| bytes.contains(&0) || bytes.starts_with(NOBODY_SAW)) {
+        return;
+    }
+    let is_seen = |token: &[u8]| {
+        let mut all = seen.iter();
+        token.is_empty() || all.any(|it| it.windows(token.len()).any(|part| part == token))
+    };
     let nobody = Content::of(NOBODY_SAW);
     let forget = |content: &mut Content| {
-        if !seen.contains(&mark(content)) {
+        if !marks.begins_like(content) {
             *content = nobody;
         }
     };
+    let extended = steps.iter().any(|step| matches!(step.action, Action::Extend { .. }));
     for step in steps.iter_mut().filter(|step| step.responded_ns.is_none()) {
         match &mut step.action {
+            Action::Extend { bytes, .. } if bytes.len() <= UNSEEN.len() && !is_seen(bytes) => {
+                *bytes = &UNSEEN[..bytes.len()];
+            }
+            // The length of a content that grows is seen.
+            _ if extended => {}
             Action::Write { pairs, .. } => pairs.iter_mut().for_each(|pair| forget(&mut pair.1)),
             Action::WriteIfAbsent { content, .. } | Action::Exchange { content, .. } => {
                 forget(content);
             }
-            Action::Read { .. }
+            Action::Extend { .. }
+            | Action::Read { .. }
             | Action::Add { .. }
-            | Action::Extend { .. }
             | Action::Remove { .. }
             | Action::Limit { .. }
             | Action::Impossible => {}
         }
     }
-}
-
-fn mark(content: &Content) -> (u64, [u64; 2]) {
-    (content.length(), content.hash())
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::prefixes::Prefixes;
+
 /// The longest number in decimal, with its sign.
 const NUMBER_LENGTH_MAX: usize = 20;
 
@@ -16,10 +18,13 @@ pub(super) struct Content {
     hash: [u64; 2],
     /// The first bytes; all of them while they are few.
     head: [u8; NUMBER_LENGTH_MAX],
+    /// Nobody will see more of it than its length.
+    lost: bool,
 }
 
 impl Content {
-    pub(super) const EMPTY: Self = Self { length: 0, hash: [0; 2], head: [0; NUMBER_LENGTH_MAX] };
+    pub(super) const EMPTY: Self =
+        Self { length: 0, hash: [0; 2], head: [0; NUMBER_LENGTH_MAX], lost: false };
 
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self::EMPTY.with(bytes)
@@ -31,6 +36,10 @@ impl Content {
 
     /// These bytes with others at the end.
     fn with(mut self, bytes: &[u8]) -> Self {
+        if self.lost {
+            self.length += bytes.len() as u64;
+            return self;
+        }
         for &byte in bytes {
             self.push(byte);
         }
@@ -52,6 +61,9 @@ impl Content {
 
     /// The bytes, if they are few.
     pub(super) fn short(&self) -> Option<&[u8]> {
+        if self.lost {
+            return None;
+        }
         self.head.get(..usize::try_from(self.length).ok()?)
     }
 
@@ -60,8 +72,12 @@ impl Content {
     }
 
     /// What stands for the bytes.
-    pub(super) const fn hash(&self) -> [u64; 2] {
-        self.hash
+    pub(super) const fn mark(&self) -> (u64, [u64; 2]) {
+        (self.length, self.hash)
+    }
+
+    const fn lost(self) -> Self {
+        Self { length: self.length, lost: true, ..Self::EMPTY }
     }
 
     fn number(&self) -> Option<i64> {
@@ -87,13 +103,14 @@ impl Cell {
         let Some(content) = &self.content else {
             return 0;
         };
-        let mut bytes = [0; 36];
+        let mut bytes = [0; 37];
         bytes[..4].copy_from_slice(&place.to_le_bytes());
         bytes[4..12].copy_from_slice(&content.hash[0].to_le_bytes());
         bytes[12..20].copy_from_slice(&content.hash[1].to_le_bytes());
         bytes[20..28].copy_from_slice(&content.length.to_le_bytes());
         let timed_by = self.timed_by.map_or(0, |step| u64::from(step) + 1);
-        bytes[28..].copy_from_slice(&timed_by.to_le_bytes());
+        bytes[28..36].copy_from_slice(&timed_by.to_le_bytes());
+        bytes[36] = u8::from(content.lost);
         xxh3_128(&bytes)
     }
 }
@@ -103,11 +120,11 @@ impl Cell {
 /// An `expected` is what its client was told, if it was told anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action<'a> {
-    /// `bytes` are those of the first key, for a search that wants to know them.
+    /// `bytes` are those that were expected.
     Read {
         places: Vec<u32>,
         expected: Vec<Option<Content>>,
-        bytes: Option<&'a [u8]>,
+        bytes: Vec<Option<&'a [u8]>>,
     },
     Write {
         pairs: Vec<(u32, Content)>,
@@ -123,6 +140,7 @@ pub(super) enum Action<'a> {
         place: u32,
         content: Content,
         expected: Option<Option<Content>>,
+        bytes: Option<&'a [u8]>,
     },
     Add {
         place: u32,
@@ -184,12 +202,24 @@ pub(super) struct State {
     cells: Vec<Cell>,
     before: Vec<(u32, Cell)>,
     mark: u128,
+    seen: Option<Prefixes>,
 }
 
 impl State {
-    /// `places` absent keys.
-    pub(super) fn absent(places: usize) -> Self {
-        Self { cells: vec![Cell::default(); places], before: Vec::new(), mark: 0 }
+    /// `places` absent keys. Of contents that are not the beginning of something `seen` only the
+    /// length is kept.
+    pub(super) fn absent(places: usize, seen: Option<Prefixes>) -> Self {
+        Self { cells: vec![Cell::default(); places], before: Vec::new(), mark: 0, seen }
+    }
+
+    /// What was seen.
+    pub(super) const fn seen(&self) -> Option<&Prefixes> {
+        self.seen.as_ref()
+    }
+
+    /// The keys changed since [`Self::changes`] was `changes`, and what they held before.
+    pub(super) fn changed_since(&self, changes: usize) -> &[(u32, Cell)] {
+        &self.before[changes..]
     }
 
     pub(super) fn cells(&self) -> &[Cell] {
@@ -241,7 +271,7 @@ impl State {
                 }
                 expected.is_none_or(|told| told == i64::from(absent))
             }
-            Action::Exchange { place, content, expected } => {
+            Action::Exchange { place, content, expected, .. } => {
                 let before = self.cells[*place as usize].content;
                 self.write(*place, *content, None);
                 expected.is_none_or(|told| told == before)
@@ -286,6 +316,8 @@ impl State {
     }
 
     fn write(&mut self, place: u32, content: Content, timed_by: Option<u32>) {
+        let seen = self.seen.as_ref().is_none_or(|seen| seen.begins_like(&content));
+        let content = if seen { content } else { content.lost() };
         self.put(place, Cell { content: Some(content), timed_by });
     }
 

@@ -12,6 +12,7 @@
 //!   and of those that do the same the first invoked comes first;
 //! * what has an unknown outcome is not written over before anybody saw it, and a few of them do
 //!   not lead back to a state from which they started: they may as well never have happened;
+//! * nothing is written over that has to be seen later and cannot come back;
 //! * of two choices in a row that touch different keys and could have come the other way round,
 //!   the lower one comes first;
 //! * a key vanishes only while the state says who gave it a time to live.
@@ -23,7 +24,11 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use super::model::{Action, State};
+use super::outlook::Outlook;
 use super::prefixes::Prefixes;
+
+/// How many choices a report may cost.
+const TRIES_TO_TELL_MAX: u64 = 100_000;
 
 /// One operation of a search.
 #[derive(Clone, Debug)]
@@ -58,7 +63,15 @@ pub(super) enum End {
 /// Searches an order for `steps`, in the order of invocation, that act on `places` keys which are
 /// absent at first. Tries at most `tries_max` choices.
 pub(super) fn search(steps: &[Step<'_>], places: usize, tries_max: u64) -> Found {
-    Search::new(steps, places).run(tries_max)
+    let mut found = Search::new(steps, places, true).run(tries_max);
+    if matches!(found.end, End::NoOrder { .. }) {
+        // People understand the read that goes wrong better than the write that foresees it.
+        let told = Search::new(steps, places, false).run(TRIES_TO_TELL_MAX);
+        if matches!(told.end, End::NoOrder { .. }) {
+            found.end = told.end;
+        }
+    }
+    found
 }
 
 /// What was put next.
@@ -105,12 +118,13 @@ struct Search<'a> {
     done_mark: u128,
     tried: HashTable<u128>,
     tries: u64,
-    prefixes: Option<Prefixes>,
+    outlook: Option<Outlook>,
     best: Option<(usize, usize, State)>,
 }
 
 impl<'a> Search<'a> {
-    fn new(steps: &'a [Step<'a>], places: usize) -> Self {
+    fn new(steps: &'a [Step<'a>], places: usize, looks_ahead: bool) -> Self {
+        let seen = if looks_ahead { Prefixes::of(steps, places) } else { None };
         let number = |index: usize| u32::try_from(index).expect("a history has few operations");
         let of = |known: bool| {
             let all = steps.iter().enumerate();
@@ -120,7 +134,7 @@ impl<'a> Search<'a> {
         responses.sort_by_key(|&step| steps[step as usize].responded_ns);
         Self {
             steps,
-            state: State::absent(places),
+            state: State::absent(places, seen),
             known: Waiting::new(steps.len(), of(true).map(number)),
             by_response: Waiting::new(steps.len(), responses.into_iter()),
             unknown: Waiting::new(steps.len(), of(false).map(number)),
@@ -130,7 +144,7 @@ impl<'a> Search<'a> {
             done_mark: 0,
             tried: HashTable::new(),
             tries: 0,
-            prefixes: Prefixes::of(steps, places),
+            outlook: if looks_ahead { Outlook::of(steps) } else { None },
             best: None,
         }
     }
@@ -237,7 +251,7 @@ impl<'a> Search<'a> {
             let useful = !it.action.only_looks() && !self.hides_unknown(&it.action);
             if useful && !self.is_out_of_turn(Choice::Known(step)) {
                 let changes = self.state.changes();
-                if self.state.act(step, &it.action) {
+                if self.state.act(step, &it.action) && !self.is_cut_off(changes, step) {
                     return Some(step);
                 }
                 self.state.take_back(changes);
@@ -268,7 +282,7 @@ impl<'a> Search<'a> {
             if useful && !self.is_out_of_turn(Choice::Unknown(step)) {
                 let changes = self.state.changes();
                 let fits = self.state.act(step, &it.action) && self.state.changes() > changes;
-                if fits && self.prefixes.as_ref().is_none_or(|it| it.may_hold(&self.state)) {
+                if fits && self.may_be(changes, step) {
                     return Some(step);
                 }
                 self.state.take_back(changes);
@@ -276,6 +290,16 @@ impl<'a> Search<'a> {
             next = self.unknown.after(step);
         }
         None
+    }
+
+    /// Whether the state that `step`, of unknown outcome, led to can lead on.
+    fn may_be(&self, changes: usize, step: u32) -> bool {
+        let seen = self.state.seen().is_none_or(|seen| seen.may_hold(&self.state));
+        seen && !self.is_cut_off(changes, step)
+    }
+
+    fn is_cut_off(&self, changes: usize, step: u32) -> bool {
+        self.outlook.as_ref().is_some_and(|it| it.is_cut_off(&self.state, changes, step))
     }
 
     /// Whether `action` writes over all that the last choice, of unknown outcome, wrote.
@@ -339,6 +363,9 @@ impl<'a> Search<'a> {
             return;
         };
         self.waiting[step as usize] = waits;
+        if let Some(outlook) = &mut self.outlook {
+            outlook.mark(step, waits);
+        }
         self.done_mark ^= mix(u64::from(step));
         let lists = match choice {
             Choice::Known(_) => [Some(&mut self.known), Some(&mut self.by_response)],
