@@ -10,7 +10,7 @@ const INPUTS: &[&[u8]] = &[
     b"HELLO 3\r\nMSET a 1 b 2\r\nMGET a b c\r\nGET c\r\nINCRBYFLOAT a 0.5\r\nHELLO 2\r\nGET c\r\n",
     b"SELECT 3\r\nSET k 3\r\nSELECT 0\r\nGET k\r\nSELECT 3\r\nGET k\r\nSELECT 99\r\nDBSIZE\r\n",
     b"SET k v PX 5000\r\nPTTL k\r\nPEXPIRE k 0\r\nGET k\r\nSETNX k w\r\nGETDEL k\r\nWAIT 0 0\r\n",
-    b"GET\r\nNOSUCH\r\nSET k \"a\\x41\\n\" extra\r\nSET k \"a\\x41\\n\"\r\nGET k\r\nRESET\r\nGET k\r\n",
+    b"GET\r\nNOSUCH\r\nSET k \"a\\x41\\n\" extra\r\nSET k \"a\\x41\\n\"\r\nGET k\r\nRESET\r\n",
     b"SET k 1\r\nGET k\r\nQUIT\r\nSET k 2\r\n",
     b"SET k 1\r\nQUIT\r\n*2\r\n$x\r\n",
     b"INCR n\r\n*1\r\n$4\r\nPING\r\n*x\r\nINCR n\r\n",
