@@ -342,6 +342,7 @@ impl Replica {
         self.accepted = self.accepted.split_off(&slot);
         self.chosen = self.chosen.split_off(&slot);
         self.digests.clear();
+        self.submissions.handle_skipped(out);
         out.push(Output::Tell(Tell::Installed(slot)));
         out.push(Output::Tell(Tell::Applied { slot, log_time }));
         self.advance(now, out);

@@ -143,6 +143,17 @@ impl Submissions {
         self.pop().map(|submission| submission.ticket)
     }
 
+    /// Gives up all that was proposed, because slots were skipped: a snapshot stands for them, and
+    /// it does not say what of this was in them. So neither does a later slot prove that something
+    /// earlier never came, nor may it be proposed again.
+    pub(crate) fn handle_skipped(&mut self, out: &mut Vec<Output>) {
+        while self.proposed_to().is_some() {
+            let Some(Submission { ticket, .. }) = self.pop() else { break };
+            let fate = Fate::Unknown;
+            out.push(Output::Notify(Notice::Failed { ticket, fate }));
+        }
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let deadline = self.waiting.front().map(|front| front.deadline);
         deadline.into_iter().chain(self.resend_at).min()
@@ -319,6 +330,22 @@ mod tests {
         assert_eq!(failed(&mut out), []);
         submissions.handle_timeout(at(1001), None, &mut out);
         assert_eq!(failed(&mut out), [(1, Fate::Unknown), (9, Fate::NotExecuted)]);
+    }
+
+    #[test]
+    fn what_was_proposed_before_slots_were_skipped_is_unknown() {
+        let (mut submissions, mut out) = (submissions(2), Vec::new());
+        submissions.flush(at(0), Some((ballot(1), Slot::FIRST)), Slot::FIRST, &mut out);
+        assert!(submissions.submit(9, Bytes::from_static(b"y"), at(1001)));
+        out.clear();
+        submissions.handle_skipped(&mut out);
+        assert_eq!(failed(&mut out), [(1, Fate::Unknown), (2, Fate::Unknown)]);
+        let next = Some((ballot(2), Slot::new(9)));
+        submissions.flush(at(0), next, Slot::new(9), &mut out);
+        assert_eq!(proposed(&mut out), [(2, 102, None)], "only what was never proposed");
+        assert_eq!(submissions.applied(at(0), origin(101), &mut out), None);
+        assert_eq!(submissions.applied(at(0), origin(102), &mut out), Some(9));
+        assert_eq!(failed(&mut out), []);
     }
 
     #[test]
