@@ -58,6 +58,8 @@ pub struct Recovery<D: Disk> {
     pub roles: RoleStates,
     /// Log time of the newest snapshot.
     pub log_time: LogTime,
+    /// Every slot below is on disk, decided or not.
+    pub recorded: Slot,
     /// Which data directory this is (P7).
     pub incarnation: Incarnation,
     /// The identity file, which also remembers the data directories of peers.
@@ -92,7 +94,18 @@ impl<D: Disk> Recovery<D> {
         let log_time = recovered.snapshot.as_ref().map_or(LogTime::ZERO, |meta| meta.log_time);
         let seed = salt(incarnation) ^ starts ^ options.entropy;
         let roles = role_states(&recovered, incarnation, starts, seed, log_time);
-        Ok(Self { wal, snapshots, applier, reader, roles, log_time, incarnation, identity })
+        let recorded = recovered.recorded();
+        Ok(Self {
+            wal,
+            snapshots,
+            applier,
+            reader,
+            roles,
+            log_time,
+            recorded,
+            incarnation,
+            identity,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the disk holds when a node starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange, mutant};
@@ -40,6 +40,19 @@ impl Recovered {
             self.pvalues.iter().map(|pvalue| (pvalue.slot, &pvalue.batch)).collect();
         newest.extend(self.learned.iter().map(|(slot, batch)| (*slot, batch)));
         newest.range(..self.held).map(|(_, batch)| (*batch).clone()).collect()
+    }
+
+    /// Every slot below has a record, accepted or learned, or is covered by the snapshot.
+    #[must_use]
+    pub fn recorded(&self) -> Slot {
+        let accepted = self.pvalues.iter().map(|pvalue| pvalue.slot);
+        let learned = self.learned.iter().map(|(slot, _)| *slot);
+        let slots: BTreeSet<Slot> = accepted.chain(learned).collect();
+        let mut recorded = self.held;
+        while slots.contains(&recorded) {
+            recorded = recorded.next();
+        }
+        recorded
     }
 
     /// The pvalues that an acceptor with the watermark `held` still needs.

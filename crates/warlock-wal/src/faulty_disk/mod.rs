@@ -78,6 +78,11 @@ impl FaultyDisk {
         self.state().failures.insert(step, failure);
     }
 
+    /// Forgets the failures that were arranged for steps to come.
+    pub fn forget_failures(&self) {
+        self.state().failures.clear();
+    }
+
     /// Makes every step from the next one on fail that needs space, or stops doing so.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
