@@ -60,7 +60,7 @@ pub(crate) struct World {
     /// The node that answered an operation most lately.
     served: Option<NodeId>,
     /// When so few nodes knew the log time that it may have been set anew.
-    time_losses: Vec<u64>,
+    time_losses: Vec<(u64, u64)>,
 }
 
 /// What watches every event.
@@ -98,7 +98,7 @@ impl World {
             is_auditing: false,
             audited: 0,
             served: None,
-            time_losses: Vec::new(),
+            time_losses: vec![(0, u64::MAX)],
             random,
             weather,
         };
@@ -132,6 +132,7 @@ impl World {
             start: 0,
             process: None,
             paused_until: 0,
+            deferred: Vec::new(),
             timer_at: u64::MAX,
             is_starting: false,
             lost: None,
@@ -187,8 +188,7 @@ impl World {
                 return;
             }
             if site.paused_until > self.time {
-                let until = site.paused_until;
-                return self.queue.push(until, event);
+                return self.sites[index].deferred.push(event);
             }
         }
         self.trace.mix(self.time);
@@ -230,8 +230,8 @@ impl World {
             Event::ToNode { client, connection, .. } | Event::NodeClosed { client, connection } => {
                 Some((self.connected_site(*client, *connection)?, None))
             }
+            Event::Broken { link, start, .. } => Some((self.network.ends(*link).0, Some(*start))),
             Event::Dial { .. }
-            | Event::Broken { .. }
             | Event::Unacknowledged { .. }
             | Event::Start { .. }
             | Event::Client { .. }

@@ -70,6 +70,11 @@ impl Clock {
         self.since = self.since.max(truth) + span;
     }
 
+    /// Ends a freeze at `truth`, if there is one.
+    pub(super) fn thaw(&mut self, truth: u64) {
+        self.since = self.since.min(truth);
+    }
+
     /// Moves the wall clock by `micros` microseconds.
     pub(super) const fn step_wall(&mut self, micros: i64) {
         self.wall_offset = self.wall_offset.saturating_add(micros);

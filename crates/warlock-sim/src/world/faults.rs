@@ -70,6 +70,8 @@ impl World {
         match mend {
             Mend::Partition(number) if number == self.network.partition => self.end_partition(),
             Mend::Partition(_) => {}
+            Mend::Wake(node) if self.sites[node].paused_until <= self.time => self.go_on(node),
+            Mend::Wake(_) => {}
             Mend::Link(link) => self.unclog(link),
             Mend::ClogNode(node) => self.clog_node(node),
             Mend::UnclogNode(node) => self.unclog_node(node),
@@ -90,9 +92,12 @@ impl World {
             let (calm, time) = (super::weather::MILLISECOND, self.time);
             let site = &mut self.sites[index];
             site.disk.set_full(false);
+            site.disk.forget_failures();
             site.sync = calm;
             site.stalled_until = site.stalled_until.min(time);
-            self.wake(index);
+            self.sites[index].clock.thaw(time);
+            self.go_on(index);
+            self.finish_io(index);
         }
     }
 }

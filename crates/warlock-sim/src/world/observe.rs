@@ -1,7 +1,7 @@
 //! What the checkers are told, and what the column log shows.
 
 use warlock_node::RoleStates;
-use warlock_paxos::{Ack, Message, NodeId, Notice, P1b, P2a, P2b, Record, Slot, invariants};
+use warlock_paxos::{Ballot, Message, NodeId, Notice, P1b, P2a, P2b, Record, Slot, invariants};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::World;
@@ -87,12 +87,14 @@ impl World {
     pub(super) fn observe_sent(&mut self, index: NodeIndex, message: &Message) {
         let id = self.sites[index].id;
         let verdict = match message {
-            Message::P1b(P1b { promised, .. }) | Message::Ack(Ack { promised, .. }) => {
-                self.checks.ballots.observe_told(id, *promised)
+            // What counts is the highest that was promised or accepted; a refusal may tell of a
+            // ballot that is not durable yet, and answers that waited for the disk may come late.
+            Message::P1b(P1b { asked, promised, .. }) if asked == promised => {
+                self.observe_told(id, *promised)
             }
-            Message::P2b(P2b { promised, held, .. }) => {
+            Message::P2b(P2b { asked, promised, held, .. }) if asked == promised => {
                 self.checks.immutability.observe_told_durable(id, *held);
-                self.checks.ballots.observe_told(id, *promised)
+                self.observe_told(id, *promised)
             }
             Message::P2a(P2a { ballot, slot, batch, .. }) => {
                 let hash = xxh3_64(batch.as_bytes());
@@ -101,6 +103,13 @@ impl World {
             _ => Ok(()),
         };
         self.note(verdict);
+    }
+
+    fn observe_told(&mut self, id: NodeId, ballot: Ballot) -> Result<(), Violation> {
+        if self.checks.ballots.told(id).is_some_and(|told| told >= ballot) {
+            return Ok(());
+        }
+        self.checks.ballots.observe_told(id, ballot)
     }
 
     /// A node has done something.
@@ -121,7 +130,7 @@ impl World {
     }
 
     /// A process comes back with what its data directory holds.
-    pub(super) fn observe_restart(&mut self, index: NodeIndex, roles: &RoleStates) {
+    pub(super) fn observe_restart(&mut self, index: NodeIndex, roles: &RoleStates, recorded: Slot) {
         let site = &self.sites[index];
         let id = site.id;
         if site.is_unreliable {
@@ -130,11 +139,8 @@ impl World {
         }
         let remembered = self.checks.ballots.observe_restart(id, roles.acceptor.ballot);
         self.note(remembered);
-        let (next, mut durable) = (roles.leader.applied, roles.acceptor.decided);
-        while roles.acceptor.pvalues.iter().any(|pvalue| pvalue.slot == durable) {
-            durable = durable.next();
-        }
-        let kept = self.checks.immutability.observe_restart(id, next, durable);
+        let next = roles.leader.applied;
+        let kept = self.checks.immutability.observe_restart(id, next, recorded);
         self.note(kept);
     }
 
@@ -142,14 +148,32 @@ impl World {
     pub(super) fn observe_end(&mut self, index: NodeIndex) {
         let (id, time) = (self.sites[index].id, self.time);
         self.checks.exclusion.observe_stopped(id, time);
-        let knowing = self.sites.iter().enumerate().filter(|(other, site)| {
-            let knows = site.process.as_ref().is_some_and(|process| process.knows_time);
-            *other != index && knows
-        });
         // A quorum of nodes that have just started may set the log time anew.
-        if knowing.count() < self.sites.len().div_ceil(2) {
-            self.time_losses.push(time);
+        let is_known = self.is_time_known(Some(index));
+        if !is_known && self.time_losses.last().is_none_or(|loss| loss.1 < u64::MAX) {
+            self.time_losses.push((time, u64::MAX));
         }
+    }
+
+    /// A node knows the log time.
+    pub(super) fn observe_log_time(&mut self, index: NodeIndex) {
+        let Some(process) = &mut self.sites[index].process else { return };
+        if core::mem::replace(&mut process.knows_time, true) {
+            return;
+        }
+        let (is_known, time) = (self.is_time_known(None), self.time);
+        if let Some(loss) = self.time_losses.last_mut().filter(|_| is_known) {
+            loss.1 = loss.1.min(time);
+        }
+    }
+
+    /// Whether every quorum has a node that knows the log time, without counting `except`.
+    fn is_time_known(&self, except: Option<NodeIndex>) -> bool {
+        let knowing = self.sites.iter().enumerate().filter(|(index, site)| {
+            let knows = site.process.as_ref().is_some_and(|process| process.knows_time);
+            Some(*index) != except && knows
+        });
+        knowing.count() >= self.sites.len().div_ceil(2)
     }
 
     /// The state of a node differs from the master's.
@@ -205,7 +229,7 @@ impl World {
         };
         let now = site.clock.at(self.time);
         let node = &process.node;
-        let text = |ballot: Option<warlock_paxos::Ballot>| {
+        let text = |ballot: Option<Ballot>| {
             ballot.map_or_else(|| String::from("-"), |ballot| ballot.to_string())
         };
         let connected: Vec<String> =

@@ -54,6 +54,8 @@ pub(super) enum Event {
 pub(super) enum Mend {
     /// All links of a partition are open again, if it is still the same one.
     Partition(u32),
+    /// A paused process goes on.
+    Wake(NodeIndex),
     /// A link is no longer clogged.
     Link(usize),
     /// All links of a node are clogged.

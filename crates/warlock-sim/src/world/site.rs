@@ -15,6 +15,7 @@ use warlock_wal::{FaultyDisk, Identity, Wal};
 
 use super::World;
 use super::clock::Clock;
+use super::queue::Event;
 use front::Front;
 use log::LogOp;
 
@@ -30,6 +31,8 @@ pub(super) struct Site {
     pub(super) process: Option<Box<Process>>,
     /// Nothing happens here before this time.
     pub(super) paused_until: u64,
+    /// What happened to a paused process, in order: it will notice when it goes on.
+    pub(super) deferred: Vec<Event>,
     /// When the earliest timer event that counts comes.
     pub(super) timer_at: u64,
     /// A start is on its way.

@@ -4,7 +4,7 @@ use warlock_paxos::{NodeId, mutant};
 
 use super::super::World;
 use super::super::clock::TRUE_RATE;
-use super::super::queue::NodeIndex;
+use super::super::queue::{Event, Mend, NodeIndex};
 use super::super::weather::MILLISECOND;
 
 /// Ten years in microseconds.
@@ -67,14 +67,24 @@ impl World {
         self.trace_site(index, || format!("pauses for {} ms", span / MILLISECOND));
         let site = &mut self.sites[index];
         site.paused_until = site.paused_until.max(self.time + span);
+        self.go_on_later(index);
     }
 
-    /// Lets a paused process go on at once.
-    pub(super) fn wake(&mut self, index: NodeIndex) {
+    /// Lets a paused process go on: what came meanwhile is there, in its order.
+    pub(in super::super) fn go_on(&mut self, index: NodeIndex) {
         let site = &mut self.sites[index];
         site.paused_until = site.paused_until.min(self.time);
         site.timer_at = u64::MAX;
+        for event in std::mem::take(&mut site.deferred) {
+            self.queue.push(self.time, event);
+        }
         self.arm_timer(index);
+    }
+
+    /// Has a process go on when its pause ends.
+    fn go_on_later(&mut self, index: NodeIndex) {
+        let at = self.sites[index].paused_until;
+        self.queue.push(at, Event::Mend(Mend::Wake(index)));
     }
 
     /// Freezes a machine so that no clock of it sees that: a hypervisor does this.
@@ -111,8 +121,7 @@ impl World {
         site.paused_until = site.paused_until.max(time) + span;
         site.clock.freeze(time, span);
         self.observe_clock(index);
-        self.sites[index].timer_at = u64::MAX;
-        self.arm_timer(index);
+        self.go_on_later(index);
     }
 
     /// Asks a node to hand its mastership over.

@@ -100,11 +100,13 @@ impl World {
 
     fn notice(&mut self, index: NodeIndex, notice: Notice) {
         self.observe_notice(index, &notice);
+        if matches!(notice, Notice::LogClock(..)) {
+            self.observe_log_time(index);
+        }
         let now = self.now(index);
         let Some(process) = &mut self.sites[index].process else { return };
         match &notice {
             Notice::Serve(end) => process.serves = *end,
-            Notice::LogClock(..) => process.knows_time = true,
             Notice::Log(RoleEvent::Scouting(_)) => self.counters.elections += 1,
             Notice::Log(RoleEvent::LeaseHeld(_)) => self.counters.masterships += 1,
             _ => {}

@@ -129,6 +129,18 @@ impl World {
         self.queue.push(at, Event::JobDone { node: index, start });
     }
 
+    /// Has the disk finish at once what it is doing.
+    pub(in super::super) fn finish_io(&mut self, index: NodeIndex) {
+        let (time, start) = (self.time, self.sites[index].start);
+        let Some(process) = &self.sites[index].process else { return };
+        if !process.syncing.is_empty() {
+            self.queue.push(time, Event::LogDone { node: index, start });
+        }
+        if !process.jobs.is_empty() {
+            self.queue.push(time, Event::JobDone { node: index, start });
+        }
+    }
+
     /// The snapshot thread has done a job.
     pub(in super::super) fn job_done(&mut self, index: NodeIndex) {
         let Some(process) = &mut self.sites[index].process else { return };

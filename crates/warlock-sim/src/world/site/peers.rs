@@ -103,11 +103,6 @@ impl World {
         if state.epoch != epoch || !state.is_open || self.sites[dialler].start != start {
             return;
         }
-        if self.sites[dialler].paused_until > self.time {
-            let at = self.sites[dialler].paused_until;
-            self.queue.push(at, Event::Broken { link, epoch, start });
-            return;
-        }
         state.close();
         self.dial_later(link);
         let peer = self.sites[other].id;

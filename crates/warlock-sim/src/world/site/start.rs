@@ -50,6 +50,7 @@ impl World {
         let recovered = Recovery::run(site.disk.clone(), &options);
         if site.disk.is_crashed() {
             self.counters.crash_in_recovery += 1;
+            self.trace_site(index, || String::from("loses power while it recovers"));
             self.reboot(index, true);
             self.start_later(index, 200 * MILLISECOND);
             return;
@@ -68,7 +69,7 @@ impl World {
 
     fn run_process(&mut self, index: NodeIndex, recovery: Recovery<FaultyDisk>) {
         let now = self.now(index).boot;
-        self.observe_restart(index, &recovery.roles);
+        self.observe_restart(index, &recovery.roles, recovery.recorded);
         let (node, members) = (self.sites[index].id, self.members());
         let overview = overview(node, &members);
         let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
@@ -178,6 +179,10 @@ impl World {
         site.timer_at = u64::MAX;
         site.paused_until = self.time;
         site.stalled_until = self.time;
+        site.clock.thaw(self.time);
+        for event in std::mem::take(&mut site.deferred) {
+            self.queue.push(self.time, event);
+        }
         for other in 0..self.sites.len() {
             if other == index {
                 continue;
@@ -236,7 +241,8 @@ impl World {
         self.counters.stopped_by_disk += 1;
         self.trace_site(index, || String::from("stops: its log cannot be written"));
         self.end(index, false);
-        self.reboot(index, false);
+        // What a failed sync left in caches would pretend to be durable: its machine is rebooted.
+        self.reboot(index, true);
         self.start_later(index, 500 * MILLISECOND);
     }
 
@@ -249,8 +255,7 @@ impl World {
             self.refusal_without_reason(index, reason);
         } else {
             // A full or failing disk: it works again after a while.
-            let site = &mut self.sites[index];
-            site.disk = site.disk.restart(Outcome::Kept);
+            self.reboot(index, true);
             self.start_later(index, 500 * MILLISECOND);
         }
     }
