@@ -134,7 +134,9 @@ impl CatchUp {
             return;
         }
         self.learning = None;
-        if learned.snapshot.is_some_and(|slot| slot > applied) && learned.batches.is_empty() {
+        let newer = learned.snapshot.is_some_and(|slot| slot > applied);
+        let any = mutant!(OlderSnapshotInstalled) && learned.snapshot.is_some();
+        if (newer && learned.batches.is_empty()) || any {
             self.fetch(now, from, None, 0, out);
         } else if learned.batches.is_empty() {
             self.note_in_vain(now, applied);

@@ -97,7 +97,7 @@ impl Commander {
         if other || p2b.slot != self.slot {
             return;
         }
-        if p2b.promised > self.ballot {
+        if p2b.promised > self.ballot && !mutant!(OldBallotAnswersCount) {
             if !self.done {
                 self.finish();
                 out.push(Output::Tell(Tell::Preempted { ballot: self.ballot, by: p2b.promised }));

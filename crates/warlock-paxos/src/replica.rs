@@ -255,7 +255,9 @@ impl Replica {
         }
         let gone = learn.from < self.log_start;
         // From an older snapshot the log could not be followed either.
-        let snapshot = self.snapshot.filter(|&slot| gone && slot >= self.log_start);
+        let snapshot = self
+            .snapshot
+            .filter(|&slot| (gone && slot >= self.log_start) || mutant!(OlderSnapshotInstalled));
         if gone && snapshot.is_none() {
             out.push(Output::Notify(Notice::SnapshotWanted));
         }

@@ -63,7 +63,7 @@ pub const MUTANTS: &[Mutant] = &[
     simulated("leader", "GapsAssumed", "a gap is a no-op without asking anybody"),
     simulated("leader", "OwnValueOverAccepted", "an own batch replaces what was accepted"),
     simulated("leader", "DuplicateAnswersCount", "a second answer of a node counts again"),
-    simulated("leader", "OldBallotAnswersCount", "accepts under an older ballot count"),
+    simulated("leader", "OldBallotAnswersCount", "answers count whatever ballot they are to"),
     simulated("leader", "DecidedBeyondGap", "the watermark passes slots that are not chosen"),
     simulated("leader", "NoReproposal", "nothing is proposed again to a new master"),
     simulated("replica", "NoDedup", "a proposal that came twice is executed twice"),
