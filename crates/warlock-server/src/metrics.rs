@@ -1,7 +1,8 @@
 //! Counters of this node, as `/metrics` shows them.
 //!
 //! A counter costs its writer one relaxed atomic addition, a histogram one uncontended lock; facts
-//! that live elsewhere (status, store, what the host counted) are read when somebody asks. No label ever holds a key name.
+//! that live elsewhere (status, store, what the host counted) are read when somebody asks. No label
+//! ever holds a key name.
 
 use std::collections::BTreeMap;
 use std::fmt;

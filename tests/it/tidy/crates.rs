@@ -89,12 +89,14 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     (
         "warlock-sim",
         &[
-            "bytes",
+            "clap",
+            "hashbrown",
             "warlock-node",
             "warlock-paxos",
             "warlock-resp",
             "warlock-store",
             "warlock-wal",
+            "xxhash-rust",
         ],
     ),
     (

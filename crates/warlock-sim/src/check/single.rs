@@ -7,8 +7,8 @@
 //! * counters, changed by `INCRBY` with positive amounts only: the sum of the acknowledged amounts
 //!   `<=` the final value `<=` that sum and all unknown amounts; and no two replies are equal;
 //! * lists, changed by `APPEND` of different tokens only, none of which begins another one (end
-//!   them with the same letter): each acknowledged token occurs once, each unknown one at most once, and
-//!   nothing else occurs.
+//!   them with the same letter): each acknowledged token occurs once, each unknown one at most
+//!   once, and nothing else occurs.
 
 use std::collections::BTreeMap;
 
