@@ -89,6 +89,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     (
         "warlock-sim",
         &[
+            "bytes",
             "clap",
             "hashbrown",
             "warlock-node",
