@@ -134,6 +134,7 @@ impl World {
             paused_until: 0,
             deferred: Vec::new(),
             timer_at: u64::MAX,
+            timers_after: 0,
             is_starting: false,
             lost: None,
             is_unreliable,

@@ -35,6 +35,8 @@ pub(super) struct Site {
     pub(super) deferred: Vec<Event>,
     /// When the earliest timer event that counts comes.
     pub(super) timer_at: u64,
+    /// The core looks at its timers from this time on: after a pause its thread may come last.
+    pub(super) timers_after: u64,
     /// A start is on its way.
     pub(super) is_starting: bool,
     /// Why the node never comes back.

@@ -5,7 +5,7 @@ use warlock_paxos::{NodeId, mutant};
 use super::super::World;
 use super::super::clock::TRUE_RATE;
 use super::super::queue::{Event, Mend, NodeIndex};
-use super::super::weather::MILLISECOND;
+use super::super::weather::{MICROSECOND, MILLISECOND};
 
 /// Ten years in microseconds.
 const TEN_YEARS: u64 = 10 * 366 * 86_400 * 1_000_000;
@@ -72,9 +72,11 @@ impl World {
 
     /// Lets a paused process go on: what came meanwhile is there, in its order.
     pub(in super::super) fn go_on(&mut self, index: NodeIndex) {
+        let late = self.random.pick(&[0, 1, 100, 3_000]) * MICROSECOND;
         let site = &mut self.sites[index];
         site.paused_until = site.paused_until.min(self.time);
         site.timer_at = u64::MAX;
+        site.timers_after = self.time + late;
         for event in std::mem::take(&mut site.deferred) {
             self.queue.push(self.time, event);
         }

@@ -69,7 +69,7 @@ impl World {
         let site = &mut self.sites[index];
         let Some(process) = &site.process else { return };
         let Some(due) = process.node.next_timeout() else { return };
-        let at = site.clock.when(due).max(time).max(site.paused_until);
+        let at = site.clock.when(due).max(time).max(site.paused_until).max(site.timers_after);
         if at < site.timer_at {
             site.timer_at = at;
             self.queue.push(at, Event::Timer { node: index });
