@@ -81,6 +81,8 @@ pub(super) struct Process {
     pub(super) log: VecDeque<LogOp>,
     /// Writes that the log thread is about to make durable.
     pub(super) syncing: Vec<LogOp>,
+    /// Since when the log thread is at it and the process was not paused.
+    pub(super) syncing_since: u64,
     /// Work that the snapshot thread has not done, the first of it under way.
     pub(super) jobs: VecDeque<SnapshotJob>,
     /// The highest ballot given to the log.

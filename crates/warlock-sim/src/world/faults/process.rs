@@ -77,6 +77,9 @@ impl World {
         site.paused_until = site.paused_until.min(self.time);
         site.timer_at = u64::MAX;
         site.timers_after = self.time + late;
+        if let Some(process) = &mut site.process {
+            process.syncing_since = self.time;
+        }
         for event in std::mem::take(&mut site.deferred) {
             self.queue.push(self.time, event);
         }

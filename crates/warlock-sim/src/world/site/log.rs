@@ -7,8 +7,12 @@ use warlock_wal::WalError;
 
 use super::super::World;
 use super::super::queue::{Event, NodeIndex};
-use super::super::weather::MICROSECOND;
+use super::super::weather::{MICROSECOND, MILLISECOND};
 use super::Process;
+
+/// How many leases a log may hang under a master: one until it is noticed, and room for wrong
+/// clocks and late timers.
+const STUCK_LEASES: u64 = 3;
 
 /// Work for the log thread.
 #[derive(Debug)]
@@ -79,6 +83,7 @@ impl World {
             return;
         }
         process.syncing.extend(process.log.drain(..));
+        process.syncing_since = time;
         let span = self.random.around(site.sync) + MICROSECOND;
         let at = (time + span).max(site.stalled_until);
         self.queue.push(at, Event::LogDone { node: index, start });
@@ -92,6 +97,7 @@ impl World {
             self.queue.push(stall, Event::LogDone { node: index, start });
             return;
         }
+        self.observe_stuck_disk(index);
         let now = self.now(index).boot;
         let site = &mut self.sites[index];
         let Some(process) = &mut site.process else { return };
@@ -111,6 +117,22 @@ impl World {
         }
         self.settle(index);
         self.sync_soon(index);
+    }
+
+    /// A disk that hangs ends the mastership (P8): the others could go on without this node.
+    fn observe_stuck_disk(&mut self, index: NodeIndex) {
+        let (id, time) = (self.sites[index].id, self.time);
+        let Some(process) = &self.sites[index].process else { return };
+        let is_answer_waiting =
+            process.syncing.iter().any(|op| matches!(op, LogOp::Persist { .. }));
+        let stuck = time - process.syncing_since;
+        let Some(ballot) = process.node.leader.leads() else { return };
+        if is_answer_waiting && stuck > STUCK_LEASES * Self::TIMING.lease().nanos() {
+            let millis = stuck / MILLISECOND;
+            let sentence =
+                format!("{id} leads with {ballot}, but its log has hung for {millis} ms");
+            self.violate("stuck disks", &[id], sentence);
+        }
     }
 
     /// Queues work for the snapshot thread.

@@ -101,6 +101,7 @@ impl World {
             identity,
             log: VecDeque::new(),
             syncing: Vec::new(),
+            syncing_since: self.time,
             jobs: VecDeque::new(),
             ballot,
             has_work: false,
