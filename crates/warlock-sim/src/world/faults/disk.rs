@@ -25,6 +25,9 @@ use super::super::weather::MILLISECOND;
 /// Syncs after which damage is so far from the end of the log that more may come.
 const SYNCS_BETWEEN_DAMAGE: u64 = 4;
 
+/// Written sectors at the end of a file that are its newest: some frames of a log.
+const SECTORS_RECENT: usize = 40;
+
 impl World {
     /// Makes one of the next steps fail.
     pub(super) fn fail_disk(&mut self, index: NodeIndex) {
@@ -100,7 +103,10 @@ impl World {
         let names: Vec<String> = warlock_wal::Disk::list(&self.sites[index].disk)
             .map_or_else(|_| Vec::new(), |names| names);
         if !names.is_empty() {
-            let name = self.random.pick(&names.iter().collect::<Vec<_>>()).clone();
+            // The newest segment of the log has the last name.
+            let newest = self.random.chance(400);
+            let chosen = if newest { names.len() - 1 } else { self.random.index(names.len()) };
+            let name = names[chosen].clone();
             self.damage(index, &name);
         }
         self.start_later(index, 800 * MILLISECOND);
@@ -130,7 +136,8 @@ impl World {
     }
 
     /// A place in a file that is not empty: mostly where something is written, as most of a log is
-    /// room for what is to come.
+    /// room for what is to come, and often where it was written last, as older slots are decided
+    /// everywhere.
     fn place_in(&mut self, content: &[u8]) -> u64 {
         let sectors = content.chunks(512).enumerate();
         let written: Vec<u64> = sectors
@@ -141,7 +148,11 @@ impl World {
         if written.is_empty() || self.random.chance(200) {
             return self.random.below(length);
         }
-        let sector = written[self.random.index(written.len())];
+        let recent = match self.random.chance(500) {
+            true => &written[written.len().saturating_sub(SECTORS_RECENT)..],
+            false => &written[..],
+        };
+        let sector = recent[self.random.index(recent.len())];
         (sector * 512 + self.random.below(512)).min(length - 1)
     }
 
