@@ -61,7 +61,7 @@ pub use digests::Digests;
 pub use durability::{AcknowledgedSlots, durability};
 pub use exclusion::LeaseExclusion;
 pub use immutability::Immutability;
-pub use linearizable::{Budget, Verdict, linearizability};
+pub use linearizable::{Budget, Verdict, linearizability, linearizability_in_order};
 pub use liveness::{Liveness, LivenessBounds};
 pub use reply_class::reply_class;
 pub use single::{SingleApplication, single_application};

@@ -26,6 +26,7 @@ pub(crate) fn judge(
     let rate_error_ppm = rho_ppm + SLEW_PPM + rho_ppm * SLEW_PPM / 1_000_000 + 1;
     let rules = Rules {
         ttl: TtlBound { rate_error_ppm, outages_ns: time_losses.to_vec() },
+        clients_in_order: true,
         budget: Budget { tries_max: TRIES_MAX },
     };
     judge_history(history, &[], &rules).violations.into_iter().next().map_or(Ok(()), Err)

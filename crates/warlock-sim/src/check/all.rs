@@ -1,8 +1,9 @@
 //! All checkers of histories at once: what the simulator and the runner of real processes ask.
 
 use super::{
-    Budget, TtlBound, Verdict, Versions, Violation, durability, linearizability, reply_class,
-    single_application, strict_serializability, time_to_live,
+    Budget, TtlBound, Verdict, Versions, Violation, durability, linearizability,
+    linearizability_in_order, reply_class, single_application, strict_serializability,
+    time_to_live,
 };
 use crate::history::{FinalState, History};
 
@@ -11,6 +12,8 @@ use crate::history::{FinalState, History};
 pub struct Rules {
     /// How far clocks may be wrong.
     pub ttl: TtlBound,
+    /// Whether what succeeds on a client's connection takes effect in the order of asking.
+    pub clients_in_order: bool,
     /// How long to search for an order.
     pub budget: Budget,
 }
@@ -30,7 +33,9 @@ pub struct Judgement {
 #[must_use]
 pub fn judge_history(history: &History, finals: &[FinalState], rules: &Rules) -> Judgement {
     let mut versions = strict_serializability(history);
-    let mut search = linearizability(history, &rules.ttl, rules.budget);
+    let search_order =
+        if rules.clients_in_order { linearizability_in_order } else { linearizability };
+    let mut search = search_order(history, &rules.ttl, rules.budget);
     let mut violations = reply_class(history, finals);
     violations.extend(durability(history, finals));
     violations.extend(single_application(history, finals));

@@ -37,6 +37,8 @@ pub(super) struct Step<'a> {
     pub(super) invoked_ns: u64,
     /// When its client was told; `None` if the outcome is unknown.
     pub(super) responded_ns: Option<u64>,
+    /// The operation that must come before it, whatever the times say.
+    pub(super) after: Option<u32>,
     /// If it gives a key a time to live: the earliest time at which the key may vanish.
     pub(super) vanishes_ns: u64,
 }
@@ -56,8 +58,8 @@ pub(super) enum End {
     /// There is none. The longest attempt did `done` steps, came to `state`, and then `stuck` had
     /// to come next, and could not.
     NoOrder { done: usize, stuck: usize, state: State },
-    /// More choices than allowed.
-    GaveUp,
+    /// More choices than allowed. The longest attempt did `done` steps.
+    GaveUp { done: usize },
 }
 
 /// Searches an order for `steps`, in the order of invocation, that act on `places` keys which are
@@ -157,7 +159,8 @@ impl<'a> Search<'a> {
             };
             let limit = self.steps[first as usize].responded_ns.expect("it was answered");
             if self.tries >= tries_max {
-                return Found { end: End::GaveUp, tried: self.tries };
+                let done = self.best.map_or(self.frames.len(), |best| best.0);
+                return Found { end: End::GaveUp { done }, tried: self.tries };
             }
             if let Some((choice, changes, forced)) = self.next(cursor, limit) {
                 self.tries += 1;
@@ -229,7 +232,7 @@ impl<'a> Search<'a> {
             if it.invoked_ns > limit {
                 return None;
             }
-            if it.action.only_looks() {
+            if it.action.only_looks() && !self.waits_for_another(step) {
                 let changes = self.state.changes();
                 if self.state.act(step, &it.action) {
                     return Some(step);
@@ -249,7 +252,8 @@ impl<'a> Search<'a> {
             }
             // One that only looks and could come next would have.
             let useful = !it.action.only_looks() && !self.hides_unknown(&it.action);
-            if useful && !self.is_out_of_turn(Choice::Known(step)) {
+            if useful && !self.waits_for_another(step) && !self.is_out_of_turn(Choice::Known(step))
+            {
                 let changes = self.state.changes();
                 if self.state.act(step, &it.action) && !self.is_cut_off(changes, step) {
                     return Some(step);
@@ -298,6 +302,10 @@ impl<'a> Search<'a> {
         seen && !self.is_cut_off(changes, step)
     }
 
+    fn waits_for_another(&self, step: u32) -> bool {
+        self.steps[step as usize].after.is_some_and(|before| self.waiting[before as usize])
+    }
+
     fn is_cut_off(&self, changes: usize, step: u32) -> bool {
         self.outlook.as_ref().is_some_and(|it| it.is_cut_off(&self.state, changes, step))
     }
@@ -329,6 +337,7 @@ impl<'a> Search<'a> {
             .responded_ns
             .is_none_or(|ended| self.steps[step as usize].invoked_ns <= ended);
         // One that was forced may have become possible only then.
+        let was_open = was_open && self.steps[step as usize].after != Some(before);
         let lower = choice < last.choice && !last.forced && was_open;
         lower && {
             let touched = self.steps[before as usize].action.places();

@@ -136,6 +136,25 @@ fn an_answer_to_another_question_is_found() {
 }
 
 #[test]
+fn pipelines_keep_their_order() {
+    // Both operations are of one client, and their times overlap.
+    let judge = |first: &str, second: &str, read: &str| {
+        let script = Script::new().op(first, 0, 100, "OK").op(second, 0, 100, "OK");
+        let mut history = script.op("GET k", 200, 210, read).history();
+        let mut operations = history.operations().to_vec();
+        operations[1].client = operations[0].client;
+        history.replace_operations(operations);
+        let bound = TtlBound::default();
+        let free = linearizability(&history, &bound, Budget::default()).violations.len();
+        let ordered = linearizability_in_order(&history, &bound, Budget::default());
+        (free, ordered.violations.len())
+    };
+    assert_eq!(judge("SET k a", "SET k b", "b"), (0, 0));
+    assert_eq!(judge("SET k a", "SET k b", "a"), (0, 1));
+    assert_eq!(judge("SET k b", "MSET k a j a", "b"), (0, 1));
+}
+
+#[test]
 fn giving_up_is_no_pass() {
     let script = Script::new().op("SET k a", 0, 10, "OK").op("SET k b", 20, 30, "OK");
     let bound = TtlBound::default();
