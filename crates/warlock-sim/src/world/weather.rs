@@ -93,9 +93,13 @@ impl Weather {
         let rate = |random: &mut Random, choices: &[u64]| {
             if rough { random.pick(choices) } else { 0 }
         };
+        let (clients, pipeline) = (random.index(5) + 2, random.pick(&[1, 1, 2, 4, 10]));
+        // So many operations per second, all clients together: enough to see what happens, few
+        // enough that their order can be found again.
+        let rate_of_all = random.pick(&[8, 20, 40, 80]);
         Self {
             nodes,
-            clients: random.index(5) + 2,
+            clients,
             storm: random.between(3, 16) * SECOND,
             latency: random.pick(&[50, 200, 500, 2_000, 10_000, 30_000]) * MICROSECOND,
             jitter: random.pick(&[10, 100, 1_000, 10_000]) * MICROSECOND,
@@ -107,8 +111,8 @@ impl Weather {
             corruption: rate(random, &[0, 0, 300, 3_000]),
             spikes: rate(random, &[0, 0, 2_000, 20_000]),
             fault_every: random.pick(&[60, 150, 400, 400, 1_000]) * MILLISECOND,
-            think: random.pick(&[5, 30, 60, 100, 300]) * MILLISECOND,
-            pipeline: random.pick(&[1, 1, 2, 4, 10]),
+            think: clients as u64 * (pipeline + 1) / 2 * SECOND / rate_of_all,
+            pipeline,
             keys: random.between(1, 6),
             value_bytes: random.pick(&[0, 0, 20, 300, 2_000]),
             request_timeout: random.pick(&[300, 1_000, 3_000]) * MILLISECOND,
