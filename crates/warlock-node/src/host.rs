@@ -413,7 +413,9 @@ impl Host {
     fn consider_snapshot(&mut self, written: u64, ballot: Ballot, out: &mut Vec<Effect>) {
         let plan = &mut self.snapshots;
         let grown = plan.recovered_bytes + written - plan.written_before;
-        let due = grown >= self.options.snapshot_after_bytes.max(self.shared.store.used_bytes());
+        // Looking through the whole state costs more than all else here.
+        let due =
+            grown >= self.options.snapshot_after_bytes && grown >= self.shared.store.used_bytes();
         if plan.running || self.applied == Slot::FIRST || !(due || plan.wanted) {
             return;
         }
