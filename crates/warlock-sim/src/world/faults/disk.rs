@@ -79,6 +79,7 @@ impl World {
 
     /// Has one of the next writes reach another place of its file, or none.
     pub(super) fn misdirect(&mut self, index: NodeIndex) {
+        let index = self.unreliable(index);
         if !self.may_damage(index) || self.sites[index].process.is_none() {
             return;
         }
@@ -96,6 +97,7 @@ impl World {
 
     /// Damages one place of one file while the process is down: a bit, a sector or a page.
     pub(super) fn rot(&mut self, index: NodeIndex) {
+        let index = self.unreliable(index);
         if !self.may_damage(index) || self.sites[index].lost.is_some() {
             return;
         }
@@ -133,6 +135,17 @@ impl World {
         }
         let name = name.to_owned();
         self.trace_site(index, || format!("has damage in {name} at {at} of {length}"));
+    }
+
+    /// A node whose disk may break its promises, if there is one: `index` or another.
+    fn unreliable(&mut self, index: NodeIndex) -> NodeIndex {
+        let sites = self.sites.iter().enumerate();
+        let unreliable: Vec<NodeIndex> =
+            sites.filter(|(_, site)| site.is_unreliable).map(|(index, _)| index).collect();
+        match self.sites[index].is_unreliable || unreliable.is_empty() {
+            true => index,
+            false => self.random.pick(&unreliable),
+        }
     }
 
     /// A place in a file that is not empty: mostly where something is written, as most of a log is
