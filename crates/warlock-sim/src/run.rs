@@ -106,3 +106,51 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| String::from("a panic without a message"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seeds of the tests. They are enough for every fault, and few enough for every change.
+    const SEEDS: core::ops::Range<u64> = 1..121;
+
+    #[test]
+    fn a_batch_of_seeds_passes_and_no_fault_is_idle() {
+        let mut counters = Counters::default();
+        for seed in SEEDS {
+            let outcome = run_seed(seed, &Options::default());
+            assert!(outcome.passed(), "seed {seed}: {:?}", outcome.verdict);
+            counters.add(&outcome.counters);
+        }
+        let idle: Vec<&str> = counters
+            .named()
+            .iter()
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(idle, [""; 0], "{counters}");
+    }
+
+    #[test]
+    fn a_seed_is_a_run_whether_it_is_logged_or_not() {
+        for seed in 1000..1010 {
+            let silent = run_seed(seed, &Options::default());
+            let logged = Options { trace_lines: 10, ..Options::default() };
+            let again = run_seed(seed, &logged);
+            assert_eq!(silent.trace_hash, again.trace_hash, "seed {seed}");
+            assert_eq!(silent.counters, again.counters, "seed {seed}");
+        }
+        let other = run_seed(1010, &Options::default()).trace_hash;
+        assert_ne!(run_seed(1000, &Options::default()).trace_hash, other);
+    }
+
+    #[test]
+    fn clusters_of_every_size_run() {
+        for nodes in 1..=7 {
+            let options = Options { nodes: Some(nodes), ..Options::default() };
+            let outcome = run_seed(u64::from(nodes), &options);
+            assert!(outcome.passed(), "{nodes} nodes: {:?}", outcome.verdict);
+            assert!(outcome.counters.ok > 0, "{nodes} nodes answer nothing");
+        }
+    }
+}

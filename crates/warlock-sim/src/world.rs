@@ -61,6 +61,8 @@ pub(crate) struct World {
     served: Option<NodeId>,
     /// When so few nodes knew the log time that it may have been set anew.
     time_losses: Vec<(u64, u64)>,
+    /// Some clock stood still without seeing it.
+    has_frozen: bool,
 }
 
 /// What watches every event.
@@ -99,6 +101,7 @@ impl World {
             audited: 0,
             served: None,
             time_losses: vec![(0, u64::MAX)],
+            has_frozen: false,
             random,
             weather,
         };

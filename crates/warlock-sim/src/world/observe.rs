@@ -37,6 +37,7 @@ impl World {
                 self.checks.exclusion.observe_stopped(id, time);
                 self.trace_site(index, || String::from("serves no more"));
             }
+            Notice::LogClock(time, _) => self.trace_site(index, || format!("log time is {time}")),
             Notice::Log(event) => self.trace_site(index, || format!("{event:?}")),
             Notice::Failed { ticket, fate } => {
                 self.trace_site(index, || format!("ticket {ticket}: {fate:?}"));
@@ -155,6 +156,16 @@ impl World {
         }
     }
 
+    /// A clock stands still without seeing it. From then on log clocks may be apart by the length of
+    /// the freeze, and a key set by one that lags loses as much of its time when another is heard:
+    /// no bound of clock rates covers that.
+    pub(super) fn observe_freeze(&mut self) {
+        if !self.has_frozen {
+            self.has_frozen = true;
+            self.time_losses.push((self.time, u64::MAX));
+        }
+    }
+
     /// A node knows the log time.
     pub(super) fn observe_log_time(&mut self, index: NodeIndex) {
         let Some(process) = &mut self.sites[index].process else { return };
@@ -162,7 +173,8 @@ impl World {
             return;
         }
         let (is_known, time) = (self.is_time_known(None), self.time);
-        if let Some(loss) = self.time_losses.last_mut().filter(|_| is_known) {
+        let is_over = is_known && !self.has_frozen;
+        if let Some(loss) = self.time_losses.last_mut().filter(|_| is_over) {
             loss.1 = loss.1.min(time);
         }
     }

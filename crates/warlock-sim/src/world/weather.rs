@@ -131,6 +131,8 @@ impl Weights {
     fn drawn(random: &mut Random, unreliable: bool) -> Self {
         // Each kind is there in about half of the runs, and none at all in a few.
         let all = if random.chance(40) { 0 } else { 500 };
+        // Nothing is promised of times to live where clocks freeze: not in every second run.
+        let freezes = random.chance(500);
         let mut weight = |often: u64| match random.chance(all) {
             true => random.between(1, often),
             false => 0,
@@ -140,7 +142,7 @@ impl Weights {
             power_loss: weight(8),
             power_loss_of_all: weight(3),
             pause: weight(12),
-            freeze: weight(6),
+            freeze: if freezes { weight(6) } else { 0 },
             suspend: weight(4),
             leave: weight(8),
             partition: weight(14),

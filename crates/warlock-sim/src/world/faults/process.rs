@@ -118,6 +118,7 @@ impl World {
             return;
         }
         self.counters.freeze += 1;
+        self.observe_freeze();
         let span = self.random.between(longest / 20, longest);
         self.sites[index].frozen_at = Some(self.time + span);
         self.trace_site(index, || format!("freezes for {} ms", span / MILLISECOND));
@@ -153,7 +154,9 @@ impl World {
         let step = self.random.pick(&[TEN_YEARS, 3_600_000_000, 1_000_000]);
         let step = i64::try_from(self.random.below(step)).expect("ten years fit");
         let forward = self.random.chance(500);
-        self.sites[index].clock.step_wall(if forward { step } else { -step });
+        let step = if forward { step } else { -step };
+        self.trace_site(index, || format!("wall clock steps by {step} us"));
+        self.sites[index].clock.step_wall(step);
     }
 
     /// Lets a clock run faster or slower, within the declared bound.
