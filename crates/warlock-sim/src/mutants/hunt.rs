@@ -195,7 +195,7 @@ impl Hunt {
 fn run_tests(mutant: &str, package: &str, arguments: &[&str]) -> Result<Catch, HuntError> {
     let command = || {
         let mut command = Command::new(env!("CARGO"));
-        command.args(["test", "--quiet", "--package", package]).args(arguments);
+        command.args(["test", "--quiet", "--profile", "sim", "--package", package]).args(arguments);
         command
     };
     let what = format!("tests of {package}");

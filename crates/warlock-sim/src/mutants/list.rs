@@ -45,6 +45,10 @@ const fn tested(
     Mutant { name, origin, breaks, hunter: Hunter::Tests { package, arguments } }
 }
 
+const fn elected(name: &'static str, breaks: &'static str) -> Mutant {
+    tested("election", name, breaks, "warlock-sim", &["--test", "it", "links::"])
+}
+
 /// All mutants, by the part that they sit in. A site and its line here belong together: the tidy
 /// test looks for either without the other.
 pub const MUTANTS: &[Mutant] = &[
@@ -100,10 +104,10 @@ pub const MUTANTS: &[Mutant] = &[
         "warlock-node",
         &["--lib", "front::"],
     ),
-    simulated("election", "YieldToAnyHigher", "any higher ballot heard of deposes a master"),
-    simulated("election", "OnlyWhenSilent", "a master without a quorum is left in peace"),
-    simulated("election", "OneWayIsAlive", "to hear somebody is to be connected"),
-    simulated("election", "NoBackOff", "a preempted candidate tries again at once"),
+    elected("YieldToAnyHigher", "any higher ballot heard of deposes a master"),
+    elected("OnlyWhenSilent", "a master without a quorum is left in peace"),
+    elected("OneWayIsAlive", "to hear somebody is to be connected"),
+    elected("NoBackOff", "a preempted candidate tries again at once"),
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),

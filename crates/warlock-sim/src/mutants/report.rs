@@ -71,7 +71,7 @@ pub fn table(rows: &[Row], ranges: usize, controls: usize) -> String {
     );
     for row in rows {
         let Mutant { name, origin, breaks, .. } = row.mutant;
-        let finders = row.finders().join(", ");
+        let finders = row.finders().join(", ").replace('|', "/");
         let seeds = row.median().map_or_else(|| "-".to_owned(), |median| median.to_string());
         let found = if row.is_caught() { finders.as_str() } else { "**nothing**" };
         writeln!(text, "| `{name}` | {origin} | {breaks} | {found} | {seeds} |")

@@ -7,8 +7,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::World;
 use super::queue::NodeIndex;
 use super::site::Site;
+use super::weather::{MILLISECOND, SECOND};
 use crate::check::Violation;
 use crate::history::{OpId, Outcome};
+
+/// After this time under one master commands that were asked before are on their way to it.
+const SETTLED: u64 = SECOND;
 
 /// Every so many steps of a node the predicate over all of its roles is asked.
 const INVARIANTS_EVERY: u64 = 16;
@@ -39,10 +43,31 @@ impl World {
             }
             Notice::LogClock(time, _) => self.trace_site(index, || format!("log time is {time}")),
             Notice::Log(event) => self.trace_site(index, || format!("{event:?}")),
+            Notice::Master(ballot) => {
+                let time = self.time;
+                if let Some(process) = &mut self.sites[index].process {
+                    process.master = (*ballot, time);
+                }
+            }
             Notice::Failed { ticket, fate } => {
+                self.observe_failed(index);
                 self.trace_site(index, || format!("ticket {ticket}: {fate:?}"));
             }
             _ => {}
+        }
+    }
+
+    /// Commands were given up. In a healthy cluster whose master has been known for a while there
+    /// is no reason to: what an earlier master was told goes to this one.
+    fn observe_failed(&mut self, index: NodeIndex) {
+        let (site, time) = (&self.sites[index], self.time);
+        let Some(process) = &site.process else { return };
+        let (Some(ballot), since) = process.master else { return };
+        if self.is_calm && !site.is_replaced && time > since + SETTLED {
+            let (id, millis) = (site.id, (time - since) / MILLISECOND);
+            let sentence =
+                format!("{id} gives commands up though it has known {ballot} for {millis} ms");
+            self.note(Err(Violation::liveness("pending commands", &[id], sentence)));
         }
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Process {
     pub(super) syncing: Vec<LogOp>,
     /// Since when the log thread is at it and the process was not paused.
     pub(super) syncing_since: u64,
+    /// The master that it knows, and since when it has and nothing hinders it.
+    pub(super) master: (Option<Ballot>, u64),
     /// Work that the snapshot thread has not done, the first of it under way.
     pub(super) jobs: VecDeque<SnapshotJob>,
     /// The highest ballot given to the log.

@@ -1,6 +1,6 @@
 //! What is wrong with a request before anybody looks at its arguments.
 
-use warlock_resp::Request;
+use warlock_resp::{Request, mutant};
 
 use super::{CommandSpec, lookup};
 
@@ -67,7 +67,11 @@ fn printed(text: &[u8], length_max: usize) -> &[u8] {
 
 /// Line ends would let a client forge replies to others behind the same proxy.
 fn one_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+    let text = String::from_utf8_lossy(text);
+    match mutant!(LineEndInError) {
+        false => text.replace(['\r', '\n'], " "),
+        true => text.into_owned(),
+    }
 }
 
 /// Bytes of a name, and of all arguments together, that an error repeats.

@@ -79,6 +79,7 @@ impl World {
         site.timers_after = self.time + late;
         if let Some(process) = &mut site.process {
             process.syncing_since = self.time;
+            process.master.1 = self.time;
         }
         for event in std::mem::take(&mut site.deferred) {
             self.queue.push(self.time, event);

@@ -102,6 +102,7 @@ impl World {
             log: VecDeque::new(),
             syncing: Vec::new(),
             syncing_since: self.time,
+            master: (None, self.time),
             jobs: VecDeque::new(),
             ballot,
             has_work: false,
