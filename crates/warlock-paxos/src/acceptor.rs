@@ -189,9 +189,9 @@ impl Acceptor {
         out: &mut Vec<Output>,
     ) {
         let granted = heartbeat.lease && self.grant_lease(now, from, heartbeat.ballot);
-        if let Some(theirs) = heartbeat.log_time {
-            let known = self.log_time(now);
-            if known.is_none_or(|known| known < theirs) {
+        if let Some(theirs) = heartbeat.log_time.filter(|_| granted) {
+            // What is not above the last reading was long on its way.
+            if self.log_time.is_none_or(|(known, _)| known < theirs) {
                 self.log_time = Some((theirs, now));
             }
         }

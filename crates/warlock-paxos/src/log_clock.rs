@@ -1,5 +1,9 @@
 //! The clock of the replicated log (DESIGN 4.2): it advances with CLOCK_BOOTTIME from what was last
 //! heard of it, slews to the wall clock, and steps only after the whole cluster was down.
+//!
+//! It must never run ahead: a key whose time to live began by the clock of a slow master would
+//! vanish early under a fast one. So every node follows the master, even backwards, and a new
+//! master takes the lowest reading that its quorum has.
 
 use crate::time::{Instant, LogTime};
 
@@ -10,13 +14,15 @@ const SLEW_PER_MILLION: u64 = 500;
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct LogClock {
     anchor: Option<(LogTime, Instant)>,
+    /// The highest reading heard of a master: what is lower was long on its way.
+    heard: LogTime,
     floor: LogTime,
 }
 
 impl LogClock {
     /// A clock that has heard of no running log clock yet; the log has reached `floor`.
     pub(crate) const fn new(floor: LogTime) -> Self {
-        Self { anchor: None, floor }
+        Self { anchor: None, heard: LogTime::ZERO, floor }
     }
 
     /// The log time at `now`; `None` while this node has heard of no running log clock.
@@ -25,13 +31,17 @@ impl LogClock {
         Some(LogTime::from_micros(time.micros() + now.since(at).nanos() / 1000).max(self.floor))
     }
 
-    /// Takes note of a running clock elsewhere: of several the latest is right, as each one lags by
-    /// the time that its message took.
-    pub(crate) fn observe(&mut self, now: Instant, time: LogTime) {
-        let known = self.now(now);
-        if known.is_none_or(|known| known < time) {
+    /// Follows a reading of the master's clock.
+    pub(crate) fn follow(&mut self, now: Instant, time: LogTime) {
+        if self.heard < time {
+            self.heard = time;
             self.anchor = Some((time, now));
         }
+    }
+
+    /// Starts, as the new master's clock, from the lowest reading of its quorum.
+    pub(crate) fn adopt(&mut self, now: Instant, time: LogTime) {
+        self.anchor = Some((time, now));
     }
 
     /// Takes note of a batch of the log, which may be old.
@@ -93,10 +103,22 @@ mod tests {
     }
 
     #[test]
-    fn an_older_reading_does_not_move_it() {
+    fn it_follows_a_slower_master_but_no_older_reading() {
         let mut clock = LogClock::new(LogTime::ZERO);
-        clock.observe(Instant::from_nanos(0), LogTime::from_micros(100));
-        clock.observe(Instant::from_nanos(50_000), LogTime::from_micros(120));
-        assert_eq!(clock.now(Instant::from_nanos(50_000)), Some(LogTime::from_micros(150)));
+        clock.follow(Instant::from_nanos(0), LogTime::from_micros(100));
+        clock.follow(Instant::from_nanos(50_000), LogTime::from_micros(120));
+        assert_eq!(clock.now(Instant::from_nanos(50_000)), Some(LogTime::from_micros(120)));
+        clock.follow(Instant::from_nanos(60_000), LogTime::from_micros(110));
+        assert_eq!(clock.now(Instant::from_nanos(60_000)), Some(LogTime::from_micros(130)));
+    }
+
+    #[test]
+    fn a_new_master_starts_from_its_quorum_and_not_from_itself() {
+        let mut clock = LogClock::new(LogTime::from_micros(90));
+        clock.follow(Instant::from_nanos(0), LogTime::from_micros(100));
+        clock.adopt(Instant::from_nanos(50_000), LogTime::from_micros(120));
+        assert_eq!(clock.now(Instant::from_nanos(50_000)), Some(LogTime::from_micros(120)));
+        clock.adopt(Instant::from_nanos(50_000), LogTime::from_micros(80));
+        assert_eq!(clock.now(Instant::from_nanos(50_000)), Some(LogTime::from_micros(90)));
     }
 }

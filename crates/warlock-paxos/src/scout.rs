@@ -171,7 +171,8 @@ impl Scout {
             .iter()
             .find(|(_, answer)| answer.decided == decided)
             .map_or(self.ballot.node, |(&node, _)| node);
-        let log_time = self.answers.values().filter_map(|answer| answer.log_time).max();
+        // A clock that ran ahead since it last heard of a master must not make keys vanish early.
+        let log_time = self.answers.values().filter_map(|answer| answer.log_time).min();
         Adopted { ballot: self.ballot, decided, pvalues, log_time, informant }
     }
 }

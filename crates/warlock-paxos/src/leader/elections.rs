@@ -26,8 +26,9 @@ impl Leader {
         }
         self.ballot_seen = self.ballot_seen.max(heartbeat.ballot);
         self.surroundings.note_heard(now, from, heartbeat.standing);
-        if let Some(time) = heartbeat.log_time {
-            self.clock.observe(now, time);
+        let is_master = heartbeat.lease && heartbeat.ballot >= self.ballot_seen;
+        if let (Some(time), true, None) = (heartbeat.log_time, is_master, self.leads()) {
+            self.clock.follow(now, time);
         }
         if let Phase::Scouting { ballot, .. } = self.phase
             && let Standing::Master { ballot: master, .. } = heartbeat.standing
@@ -80,7 +81,7 @@ impl Leader {
         }
         out.push(Output::RetireScout(ballot));
         if let Some(time) = adopted.log_time {
-            self.clock.observe(now, time);
+            self.clock.adopt(now, time);
         }
         self.clock.start_if_stopped(now, wall);
         let from = adopted.decided;

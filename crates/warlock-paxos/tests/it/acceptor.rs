@@ -111,6 +111,49 @@ fn lease_goes_to_one_ballot_at_a_time_and_never_to_a_lower_one() {
     assert!(grants(&mut acceptor, end, node(2), ballot(2, 2)));
 }
 
+/// A heartbeat of the node that leads with `ballot`, or of one that does not lead.
+fn tell_time(acceptor: &mut Acceptor, millis_ago: u64, ballot: Ballot, leads: bool, micros: u64) {
+    let heartbeat = Heartbeat {
+        round: 1,
+        ballot,
+        lease: leads,
+        standing: Standing::Unhappy,
+        applied: Slot::FIRST,
+        decided: Slot::FIRST,
+        held: Vec::new(),
+        log_time: Some(LogTime::from_micros(micros)),
+        digest: None,
+    };
+    let at = Instant::from_nanos(NOW.nanos() - millis_ago * 1_000_000);
+    acceptor.handle_heartbeat(at, ballot.node, &heartbeat, &mut Vec::new());
+}
+
+/// The log time that the answer to a scout with `ballot` carries.
+fn answered_time(acceptor: &mut Acceptor, ballot: Ballot) -> Option<LogTime> {
+    let mut outputs = scout(acceptor, ballot.node, ballot);
+    while let Some(output) = outputs.pop() {
+        if let Output::Persist { then, .. } = output {
+            outputs.extend(then);
+        } else if let Output::Send { message: Message::P1b(p1b), .. } = output {
+            return p1b.log_time;
+        }
+    }
+    panic!("a scout is answered")
+}
+
+#[test]
+fn log_time_is_the_masters_and_nobody_elses() {
+    let mut acceptor = acceptor();
+    tell_time(&mut acceptor, 90, ballot(2, 2), true, 1000);
+    tell_time(&mut acceptor, 80, ballot(3, 3), false, 900_000);
+    tell_time(&mut acceptor, 70, ballot(1, 1), true, 800_000);
+    let slower = 11_000;
+    tell_time(&mut acceptor, 60, ballot(2, 2), true, slower);
+    tell_time(&mut acceptor, 50, ballot(2, 2), true, 5000);
+    let told = answered_time(&mut acceptor, ballot(4, 2));
+    assert_eq!(told, Some(LogTime::from_micros(slower + 60_000)), "on from the last reading");
+}
+
 #[test]
 fn what_is_learned_is_told_to_the_master_once_there_is_one() {
     let mut acceptor = acceptor();
