@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod history;
+pub mod links;
 pub mod model;
 pub mod mutants;
 

@@ -36,6 +36,8 @@ pub struct Bounds {
     pub passes: u8,
     /// Times that a node does what is due: heartbeats, retries.
     pub timeouts: u8,
+    /// The first so many nodes do.
+    pub beating: u8,
     /// Hand-overs.
     pub leaves: u8,
     /// By how many thousandths the clock of the first node is slow, and those of the others fast.
@@ -58,6 +60,7 @@ impl Bounds {
         copies: 0,
         passes: 0,
         timeouts: 0,
+        beating: 1,
         leaves: 0,
         clock_error: 0,
     };

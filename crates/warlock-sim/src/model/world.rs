@@ -64,7 +64,7 @@ impl World {
     /// under way then gets lost.
     fn settle(&mut self, start: State) -> State {
         let bounds = start.left;
-        let calm = Bounds { elections: 1, rounds: 1, ..Bounds::NONE };
+        let calm = Bounds { apart: bounds.apart, elections: 1, rounds: 1, ..Bounds::NONE };
         let mut state = State { left: calm, ..start };
         let mut actions = vec![Action::Node(0, Input::Elect)];
         while self.nodes.known(state.nodes[0]).serves_until.is_none() {
@@ -107,17 +107,17 @@ impl World {
         offer(left.reads > 0 && at < left.served, Input::Read(left.next_read()));
         offer(left.leaves > 0 && known.may_leave, Input::Leave);
         let due = known.due.is_some_and(|due| due <= state.time);
-        offer(left.timeouts > 0 && due, Input::Timeout);
+        offer(left.timeouts > 0 && at < left.beating && due, Input::Timeout);
         offer(left.restarts > 0 && at < left.mortal, Input::Restart);
     }
 
     /// The next moment at which something ends.
     fn next_moment(&self, state: &State) -> Option<u64> {
-        let timers = state.left.timeouts > 0;
-        let known = state.nodes.iter().map(|&node| self.nodes.known(node));
-        let moments = known.flat_map(|known| {
-            let due = known.due.filter(|_| timers);
-            known.deadlines.iter().copied().chain(due)
+        let left = &state.left;
+        let beating = if left.timeouts > 0 { usize::from(left.beating) } else { 0 };
+        let moments = state.nodes.iter().enumerate().flat_map(|(at, &node)| {
+            let known = self.nodes.known(node);
+            known.deadlines.iter().copied().chain(known.due.filter(|_| at < beating))
         });
         moments.filter(|&moment| moment > state.time).min()
     }

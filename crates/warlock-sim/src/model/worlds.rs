@@ -29,6 +29,11 @@ pub const WORLDS: &[Named] = &[
         bounds: Bounds { apart: true, elections: 2, writes: 2, reads: 2, ..Bounds::NONE },
     },
     Named {
+        name: "thrice",
+        about: "three ballots that share one acceptor, two writes",
+        bounds: Bounds { apart: true, rounds: 3, elections: 3, writes: 2, ..Bounds::NONE },
+    },
+    Named {
         name: "expiry",
         about: "a lease ends between clocks that err, two ballots, two writes, two reads",
         bounds: Bounds { elections: 1, writes: 2, reads: 2, passes: 1, ..LEASED },
@@ -40,13 +45,13 @@ pub const WORLDS: &[Named] = &[
     },
     Named {
         name: "hand-over",
-        about: "a master leaves, two ballots, a write, a read",
-        bounds: Bounds { elections: 1, writes: 1, reads: 1, leaves: 1, ..LEASED },
+        about: "a master leaves and the node that it asked is elected",
+        bounds: Bounds { leaves: 1, ..LEASED },
     },
     Named {
         name: "renewal",
-        about: "a lease is renewed while another node stands, a write",
-        bounds: Bounds { elections: 1, writes: 1, passes: 2, timeouts: 1, ..LEASED },
+        about: "a lease is renewed and ends while another node stands, a write",
+        bounds: Bounds { elections: 1, writes: 1, passes: 3, timeouts: 1, ..LEASED },
     },
     Named {
         name: "copies",

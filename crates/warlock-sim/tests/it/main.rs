@@ -1,0 +1,3 @@
+//! The tests of the simulator that need no more than its public interface.
+
+mod links;
