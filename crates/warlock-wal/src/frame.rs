@@ -11,7 +11,7 @@ use crate::mark::{ENTRY_LENGTH, Kind, MARK_LENGTH, Mark, Summary};
 const ACCEPT: u8 = 1;
 const LEARN: u8 = 2;
 
-static ZEROS: [u8; PAGE] = [0; PAGE];
+static ZEROS: [u8; 16 * PAGE] = [0; 16 * PAGE];
 
 /// What a frame holds about one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +89,14 @@ impl Gathered {
         }
     }
 
-    /// Puts the header in its place and calls `write` with the whole frame.
+    /// Puts the header in its place and calls `write` with the whole frame and `zeros` zeros behind
+    /// it.
     pub(crate) fn write<T>(
         &mut self,
         mark: &Mark,
         salt: u64,
         position: u64,
+        mut zeros: u64,
         write: impl FnOnce(&mut [IoSlice<'_>]) -> T,
     ) -> T {
         let header = mark.encode(Kind::Header, salt, position);
@@ -105,6 +107,11 @@ impl Gathered {
         parts.extend(self.bodies.iter().map(|body| IoSlice::new(body)));
         parts.push(IoSlice::new(self.padding()));
         parts.push(IoSlice::new(&footer));
+        while zeros > 0 {
+            let length = zeros.min(ZEROS.len() as u64);
+            parts.push(IoSlice::new(&ZEROS[..usize::try_from(length).unwrap_or(ZEROS.len())]));
+            zeros -= length;
+        }
         write(&mut parts)
     }
 

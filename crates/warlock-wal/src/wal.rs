@@ -8,7 +8,7 @@ use warlock_paxos::{Ballot, Record, Slot, mutant};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::frame::Gathered;
-use crate::limits::{PAGE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+use crate::limits::{PAGE, PAGE_BYTES, PREPARE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
 use crate::mark::{Kind, MARK_LENGTH, Summary};
 use crate::recovered::{Note, Recovered, Slots, Tail};
 use crate::recovery::{self, Scan};
@@ -92,6 +92,8 @@ struct Active<F> {
     follows: u64,
     /// Where the next frame starts.
     position: u64,
+    /// Behind `position`, everything below was written, if only with zeros.
+    prepared: u64,
     highest: Option<Slot>,
 }
 
@@ -180,6 +182,7 @@ impl<D: Disk> Wal<D> {
                     salt: header.salt,
                     follows: if last.end == PAGE_BYTES { header.follows } else { sequence },
                     position: last.end,
+                    prepared: last.end,
                     highest: segment.and_then(|segment| segment.highest),
                 };
                 (active, header)
@@ -338,9 +341,11 @@ impl<D: Disk> Wal<D> {
         if self.active.position + mark.length + PAGE_BYTES > self.active.length {
             self.rotate(mark.length)?;
         }
+        let end = self.active.position + mark.length;
+        let zeros = self.active.zeros_behind(end);
         let Active { file, name, salt, position, .. } = &self.active;
         self.gathered
-            .write(&mark, *salt, *position, |parts| file.write_at(parts, *position))
+            .write(&mark, *salt, *position, zeros, |parts| file.write_at(parts, *position))
             .doing("write", name)?;
         let synced = match mutant!(LogNotSynced) {
             false => file.sync_data(),
@@ -351,7 +356,6 @@ impl<D: Disk> Wal<D> {
             true => file.sync_data(),
         };
         synced.doing("sync", name)?;
-        let end = position + mark.length;
         let seal = mark.encode(Kind::Seal, *salt, *position);
         let mut sector = [0; SECTOR];
         for copy in sector.chunks_exact_mut(MARK_LENGTH) {
@@ -359,6 +363,7 @@ impl<D: Disk> Wal<D> {
         }
         file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)?;
         self.active.position = end;
+        self.active.prepared = self.active.prepared.max(end + zeros);
         self.active.follows = self.sequence;
         self.active.highest = self.active.highest.max(self.gathered.highest());
         self.synced = self.summary;
@@ -396,6 +401,19 @@ impl<D: Disk> Wal<D> {
 }
 
 impl<F: DiskFile> Active<F> {
+    /// How many zeros to write behind the next frame, which ends at `end`; from time to time some.
+    ///
+    /// They change nothing that can be read. But a file system that only reserved the space must
+    /// note in its journal whenever a part of it is written first, and a sync waits for that; one
+    /// that wrote it before has nothing to note.
+    fn zeros_behind(&self, end: u64) -> u64 {
+        if end + PAGE_BYTES <= self.prepared {
+            return 0;
+        }
+        let length = PREPARE_BYTES.min(self.length / 4).next_multiple_of(PAGE_BYTES);
+        length.min(self.length - end)
+    }
+
     fn create<D: Disk<File = F>>(disk: &D, header: &SegmentHeader) -> Result<Self, IoError> {
         Ok(Self {
             file: segment::create(disk, header)?,
@@ -405,6 +423,7 @@ impl<F: DiskFile> Active<F> {
             salt: header.salt,
             follows: header.follows,
             position: PAGE_BYTES,
+            prepared: PAGE_BYTES,
             highest: None,
         })
     }
