@@ -8,7 +8,7 @@ use warlock_paxos::{Ballot, Record, Slot, mutant};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::frame::Gathered;
-use crate::limits::{PAGE, PAGE_BYTES, PREPARE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
+use crate::limits::{PAGE_BYTES, PREPARE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
 use crate::mark::{Kind, MARK_LENGTH, Summary};
 use crate::recovered::{Note, Recovered, Slots, Tail};
 use crate::recovery::{self, Scan};
