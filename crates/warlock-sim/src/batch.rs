@@ -96,6 +96,7 @@ impl Batch<'_> {
         totals.virtual_ns += outcome.virtual_ns;
         totals.counters.add(&outcome.counters);
         if !outcome.passed() {
+            Self::show_failure(&outcome);
             totals.failures.push(outcome);
             if !self.args.keep_going {
                 self.is_over.store(true, Ordering::Relaxed);
@@ -106,6 +107,11 @@ impl Batch<'_> {
             totals.shown = Some(now);
             self.show_progress(&totals);
         }
+    }
+
+    #[expect(clippy::print_stderr, reason = "whoever watches need not wait for the report")]
+    fn show_failure(outcome: &Outcome) {
+        eprintln!("seed {}: {}", outcome.seed, report::sentence(&outcome.verdict));
     }
 
     #[expect(clippy::print_stderr, reason = "progress is for whoever watches")]

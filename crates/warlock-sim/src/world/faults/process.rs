@@ -15,7 +15,9 @@ impl World {
         if self.sites[index].process.is_some() {
             self.counters.kill += 1;
             self.kill(index, false);
-            self.start_later(index, 1500 * MILLISECOND);
+            // Often so soon that what it granted still runs (L2).
+            let soon = self.random.pick(&[10, 50, 1500]);
+            self.start_later(index, soon * MILLISECOND);
         }
     }
 
@@ -23,7 +25,8 @@ impl World {
         if self.sites[index].process.is_some() {
             self.counters.power_loss += 1;
             self.kill(index, true);
-            self.start_later(index, 2500 * MILLISECOND);
+            let soon = self.random.pick(&[50, 400, 2500]);
+            self.start_later(index, soon * MILLISECOND);
         }
     }
 
