@@ -127,6 +127,14 @@ impl FaultyDisk {
         Some(state.files[file].seen.clone())
     }
 
+    /// The content of a file on the medium, once what was not lost has reached it. Shorter than what
+    /// a process sees if a failed sync dropped a part.
+    #[must_use]
+    pub fn medium(&self, name: &str) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        state.entries.contains_key(name).then(|| state.at_rest(name).to_vec())
+    }
+
     /// Turns one bit of a file over, on the medium. Bit 0 is the lowest of the first byte.
     ///
     /// # Panics

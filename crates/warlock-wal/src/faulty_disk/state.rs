@@ -245,6 +245,11 @@ impl State {
         content.seen.clone_from(&content.durable);
     }
 
+    /// What the medium holds of a file once everything that waits is written back.
+    pub(super) fn at_rest(&mut self, name: &str) -> &[u8] {
+        &self.content_at_rest(name).durable
+    }
+
     pub(super) fn cut(&mut self, name: &str, length: u64) {
         let content = self.content_at_rest(name);
         content.durable.truncate(as_index(length));

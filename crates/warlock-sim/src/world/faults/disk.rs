@@ -115,7 +115,7 @@ impl World {
     }
 
     fn damage(&mut self, index: NodeIndex, name: &str) {
-        let content = self.sites[index].disk.content(name).unwrap_or_default();
+        let content = self.sites[index].disk.medium(name).unwrap_or_default();
         let length = content.len() as u64;
         if length == 0 {
             return;
