@@ -200,6 +200,7 @@ impl Acceptor {
             promised: self.ballot,
             granted,
             stalled: self.is_stalled(now),
+            silent: self.is_silent(now),
         };
         out.push(Output::Send { to: from, message: Message::Ack(ack) });
     }
@@ -308,10 +309,13 @@ impl Acceptor {
         if ballot == self.ballot {
             return false;
         }
-        let silent = self.silent_until.is_some_and(|end| now < end);
         // A master that raises its own ballot has given up the lease of the lower one by that.
         let leased = self.granted_to(now).is_some_and(|granted| granted.node != ballot.node);
-        silent || (leased && !mutant!(PromiseDuringGrant))
+        self.is_silent(now) || (leased && !mutant!(PromiseDuringGrant))
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.silent_until.is_some_and(|end| now < end)
     }
 
     fn raise_ballot(&mut self, ballot: Ballot) {

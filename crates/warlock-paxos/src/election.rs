@@ -20,6 +20,8 @@ const ROUNDS_REMEMBERED: usize = 32;
 struct Peer {
     round_trip: Option<Instant>,
     heard: Option<(Instant, Standing)>,
+    /// Its acceptor promises nothing for a while, as it has just started (L2).
+    silent: bool,
 }
 
 /// What one node knows of the others.
@@ -51,6 +53,17 @@ impl Surroundings {
         if let (Some(peer), Some(sent)) = (self.peers.get_mut(&from), sent) {
             peer.round_trip = peer.round_trip.max(Some(sent));
         }
+    }
+
+    pub(crate) fn note_silent(&mut self, from: NodeId, silent: bool) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.silent = silent;
+        }
+    }
+
+    /// Whether the node said lately that it can promise a ballot.
+    pub(crate) fn may_promise(&self, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|peer| !peer.silent)
     }
 
     pub(crate) fn note_heard(&mut self, now: Instant, from: NodeId, standing: Standing) {
@@ -104,6 +117,15 @@ impl Surroundings {
             let fresh = peer.round_trip.is_some_and(|at| now.since(at) < self.patience);
             fresh.then_some(node)
         })
+    }
+
+    /// Whether heartbeats to `node` have not made the round trip for as long as it takes to miss
+    /// somebody: it may be heard, but does not hear. Of a node that was not asked for so long
+    /// nothing is known.
+    pub(crate) fn is_deaf(&self, now: Instant, node: NodeId) -> bool {
+        let asked = self.rounds.front().is_some_and(|(_, sent)| now.since(*sent) >= self.patience);
+        let answers = self.connected(now).any(|connected| connected == node);
+        asked && node != self.node && !answers
     }
 
     /// Whether a heartbeat of `node` came lately, whatever it said.
@@ -160,6 +182,21 @@ mod tests {
         seen.note_ack(node(3), 7);
         assert!(seen.is_quorum_connected(at(399), &membership));
         assert!(!seen.is_quorum_connected(at(400), &membership));
+    }
+
+    #[test]
+    fn who_was_asked_for_long_and_never_answered_is_deaf() {
+        let (_, mut seen) = five();
+        assert!(!seen.is_deaf(at(0), node(2)));
+        seen.note_round(7, at(0));
+        seen.note_round(8, at(100));
+        seen.note_heard(at(399), node(2), master(4, 2));
+        assert!(!seen.is_deaf(at(399), node(2)));
+        assert!(seen.is_deaf(at(400), node(2)));
+        seen.note_ack(node(2), 8);
+        assert!(!seen.is_deaf(at(499), node(2)));
+        assert!(seen.is_deaf(at(500), node(2)));
+        assert!(!seen.is_deaf(at(500), node(1)), "a node hears itself");
     }
 
     #[test]

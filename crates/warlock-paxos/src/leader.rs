@@ -63,6 +63,8 @@ pub struct Leader {
     scout_at: Option<Instant>,
     /// Somebody else is being elected, or this node has just left: do not scout before.
     held_back_until: Instant,
+    /// The mastership given up last, and how long to stay for the election of a successor.
+    farewell: Option<(Ballot, Instant)>,
     mastership_told: Option<(Ballot, Slot)>,
     standing_told: Standing,
     deadline: Option<LogTime>,
@@ -99,6 +101,7 @@ impl Leader {
             heartbeat_at: now,
             scout_at: None,
             held_back_until: now,
+            farewell: None,
             mastership_told: None,
             standing_told: Standing::Unhappy,
             deadline: None,
@@ -142,7 +145,8 @@ impl Leader {
             Phase::Leading(lead) => lead.leaving.map(|leaving| leaving.deadline),
             Phase::Following | Phase::Scouting { .. } => None,
         };
-        [Some(self.heartbeat_at), self.scout_at, leaving].into_iter().flatten().min()
+        let farewell = self.farewell.map(|(_, deadline)| deadline);
+        [Some(self.heartbeat_at), self.scout_at, leaving, farewell].into_iter().flatten().min()
     }
 
     /// Does what is due: heartbeats, elections, stepping down.
@@ -157,6 +161,7 @@ impl Leader {
             self.send_heartbeats(now, out);
         }
         self.finish_leaving(now, out);
+        self.consider_farewell(now, out);
         self.consider_scouting(now, out);
     }
 

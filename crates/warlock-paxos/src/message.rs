@@ -193,6 +193,8 @@ pub struct Ack {
     pub granted: bool,
     /// The acceptor's log has not synced for a lease although something waits for it.
     pub stalled: bool,
+    /// The acceptor has just started and promises no new ballot yet (L2).
+    pub silent: bool,
 }
 
 /// Asks a replica for decided slots.

@@ -45,6 +45,7 @@ impl Leader {
             self.surroundings.note_ack(from, self.round);
         }
         self.tell_mastership(now, out);
+        self.consider_farewell(now, out);
         self.consider_scouting(now, out);
     }
 

@@ -27,8 +27,8 @@ impl Leader {
     }
 
     /// Handles the host's wish to leave: a master stops serving, waits for what is in flight, gives
-    /// its lease up and asks `to`, or the node that holds most, to lead. Answers with
-    /// [`Notice::HandedOver`].
+    /// its lease up and asks `to`, or of the nodes that may promise the one that holds most, to
+    /// lead. Answers with [`Notice::HandedOver`] when that node leads, after a lease at most.
     pub fn handle_leave(&mut self, now: Instant, to: Option<NodeId>, out: &mut Vec<Output>) {
         self.held_back_until = now.after(self.timing.lease()).after(self.timing.lease());
         let Phase::Leading(lead) = &mut self.phase else {
@@ -66,10 +66,25 @@ impl Leader {
         let successor = to.or_else(|| self.fittest_successor(now));
         out.push(Output::Broadcast { to: others, message: Message::Decision(decision) });
         self.step_down(now, Reason::HandedOver, out);
-        if let Some(to) = successor.filter(|&to| to != self.node) {
-            out.push(Output::Send { to, message: Message::HandOver(HandOver { ballot }) });
+        let Some(to) = successor.filter(|&to| to != self.node) else {
+            out.push(Output::Notify(Notice::HandedOver));
+            return;
+        };
+        out.push(Output::Send { to, message: Message::HandOver(HandOver { ballot }) });
+        self.farewell = Some((ballot, now.after(self.timing.lease())));
+    }
+
+    /// Goes once a successor leads, or when that takes too long. Its quorum may need the promise of
+    /// this node: another one may just have started, and be silent (L2).
+    pub(super) fn consider_farewell(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some((ballot, deadline)) = self.farewell else {
+            return;
+        };
+        let succeeded = self.surroundings.master(now).is_some_and(|(known, _)| known > ballot);
+        if succeeded || now >= deadline {
+            self.farewell = None;
+            out.push(Output::Notify(Notice::HandedOver));
         }
-        out.push(Output::Notify(Notice::HandedOver));
     }
 
     pub(super) fn fittest_successor(&self, now: Instant) -> Option<NodeId> {
@@ -79,7 +94,7 @@ impl Leader {
         self.surroundings
             .connected(now)
             .filter(|&node| self.membership.is_voter(node))
-            .max_by_key(|&node| lead.held_by(node))
+            .max_by_key(|&node| (self.surroundings.may_promise(node), lead.held_by(node)))
     }
 }
 

@@ -17,7 +17,9 @@ impl Leader {
     pub fn handle_ack(&mut self, now: Instant, from: NodeId, ack: &Ack, out: &mut Vec<Output>) {
         self.ballot_seen = self.ballot_seen.max(ack.promised);
         self.surroundings.note_ack(from, ack.round);
+        self.surroundings.note_silent(from, ack.silent);
         let Phase::Leading(lead) = &mut self.phase else {
+            self.tell_mastership(now, out);
             self.consider_scouting(now, out);
             return;
         };
@@ -89,7 +91,12 @@ impl Leader {
     pub(super) fn mastership(&self, now: Instant) -> Option<(Ballot, Slot)> {
         match self.standing(now) {
             Standing::Master { ballot, barrier } => Some((ballot, barrier)),
-            Standing::Follower { .. } => self.surroundings.master(now),
+            // A master that does not hear this node can do nothing for its clients; they must be
+            // told so, and not that the outcome is unknown.
+            Standing::Follower { .. } => self
+                .surroundings
+                .master(now)
+                .filter(|(ballot, _)| !self.surroundings.is_deaf(now, ballot.node)),
             Standing::Unhappy => None,
         }
     }

@@ -120,9 +120,9 @@ fn messages() -> impl Strategy<Value = Message> {
     ];
     let others = prop_oneof![
         heartbeats(),
-        (any::<u64>(), ballots(), any::<bool>(), any::<bool>()).prop_map(
-            |(round, promised, granted, stalled)| {
-                Message::Ack(Ack { round, promised, granted, stalled })
+        (any::<u64>(), ballots(), any::<[bool; 3]>()).prop_map(
+            |(round, promised, [granted, stalled, silent])| {
+                Message::Ack(Ack { round, promised, granted, stalled, silent })
             }
         ),
         slots().prop_map(|from| Message::Learn(Learn { from })),

@@ -176,7 +176,13 @@ async fn answered_heartbeats_measure_the_round_trip() {
     assert_eq!(rtt.get(), 0.0, "the answer to another round says nothing");
     let ack = |round| {
         let promised = warlock_paxos::Ballot::ZERO;
-        Message::Ack(warlock_paxos::Ack { round, promised, granted: false, stalled: false })
+        Message::Ack(warlock_paxos::Ack {
+            round,
+            promised,
+            granted: false,
+            stalled: false,
+            silent: false,
+        })
     };
     two.transport.send(node(1), &ack(7));
     soon("a round trip", async {
