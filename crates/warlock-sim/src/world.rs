@@ -192,7 +192,8 @@ impl World {
                 return;
             }
             if site.paused_until > self.time {
-                return self.sites[index].deferred.push(event);
+                self.sites[index].deferred.push(event);
+                return;
             }
         }
         self.trace.mix(self.time);
@@ -209,9 +210,11 @@ impl World {
             Event::Turn { node, .. } => self.turn(node),
             Event::Start { node } => self.start(node),
             Event::Client { client, serial } => self.client(client, serial),
-            Event::ToNode { client, connection, bytes } => self.to_node(client, connection, bytes),
+            Event::ToNode { client, connection, bytes } => {
+                self.reach_node(client, connection, bytes);
+            }
             Event::ToClient { client, connection, bytes } => {
-                self.to_client(client, connection, &bytes);
+                self.reach_client(client, connection, &bytes);
             }
             Event::ClientClosed { client, connection } => self.client_closed(client, connection),
             Event::NodeClosed { client, connection } => self.node_closed(client, connection),

@@ -16,6 +16,9 @@ mod process;
 use super::World;
 use super::queue::{Event, Mend, NodeIndex};
 
+/// Lets something go wrong on a node, or near it.
+type Strike = fn(&mut World, NodeIndex);
+
 impl World {
     /// Has the next fault come after a while.
     pub(super) fn fault_later(&mut self) {
@@ -32,7 +35,7 @@ impl World {
         self.fault_later();
         let index = self.random.index(self.sites.len());
         let weights = self.weather.weights;
-        let faults: [(u64, fn(&mut Self, NodeIndex)); 22] = [
+        let faults: [(u64, Strike); 22] = [
             (weights.kill, Self::kill_process),
             (weights.power_loss, Self::lose_power),
             (weights.power_loss_of_all, Self::lose_power_everywhere),

@@ -19,6 +19,7 @@ const INVARIANTS_EVERY: u64 = 16;
 
 impl World {
     /// A role notifies its host.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only some notices are watched")]
     pub(super) fn observe_notice(&mut self, index: NodeIndex, notice: &Notice) {
         let id = self.sites[index].id;
         match notice {
@@ -110,6 +111,7 @@ impl World {
     }
 
     /// A node sends a message.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only some messages promise something")]
     pub(super) fn observe_sent(&mut self, index: NodeIndex, message: &Message) {
         let id = self.sites[index].id;
         let verdict = match message {
@@ -181,8 +183,8 @@ impl World {
         }
     }
 
-    /// A clock stands still without seeing it. From then on log clocks may be apart by the length of
-    /// the freeze, and a key set by one that lags loses as much of its time when another is heard:
+    /// A clock stands still without seeing it. From then on log clocks may be apart by the length
+    /// of the freeze, and a key set by one that lags loses as much of its time when another is heard:
     /// no bound of clock rates covers that.
     pub(super) fn observe_freeze(&mut self) {
         if !self.has_frozen {

@@ -12,7 +12,7 @@ const PROPERTY: &str = "replies";
 
 impl World {
     /// Bytes of its node reach a client.
-    pub(in super::super) fn to_client(&mut self, index: usize, connection: u32, bytes: &[u8]) {
+    pub(in super::super) fn reach_client(&mut self, index: usize, connection: u32, bytes: &[u8]) {
         let client = &mut self.clients[index];
         if client.connection != connection || !client.is_connected {
             return;
@@ -98,10 +98,12 @@ impl World {
             (Shape::Values(count), Value::Array(items)) if items.len() == *count => {
                 let mut values = Vec::with_capacity(items.len());
                 for item in items {
-                    values.push(match item {
-                        Value::Null => None,
-                        Value::Bulk(bytes) => Some(self.history.value(&bytes)),
-                        other => return Err(format!("{other:?} in an array of values")),
+                    values.push(if let Value::Bulk(bytes) = item {
+                        Some(self.history.value(&bytes))
+                    } else if item == Value::Null {
+                        None
+                    } else {
+                        return Err(format!("{item:?} in an array of values"));
                     });
                 }
                 Reply::Values(values.into())

@@ -16,7 +16,7 @@
 //! - Peers refuse another incarnation only if they met the first. So a directory is lost only after
 //!   all others met it.
 
-use warlock_wal::{Failure, FaultyDisk, Identity, Wal, WalOptions};
+use warlock_wal::{Disk, Failure, FaultyDisk, Identity, Wal, WalOptions};
 
 use super::super::World;
 use super::super::queue::{Event, Mend, NodeIndex};
@@ -102,8 +102,7 @@ impl World {
             return;
         }
         self.kill(index, false);
-        let names: Vec<String> = warlock_wal::Disk::list(&self.sites[index].disk)
-            .map_or_else(|_| Vec::new(), |names| names);
+        let names = self.sites[index].disk.list().unwrap_or_default();
         if !names.is_empty() {
             // The newest segment of the log has the last name.
             let newest = self.random.chance(400);

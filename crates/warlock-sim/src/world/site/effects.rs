@@ -105,16 +105,14 @@ impl World {
         }
         let now = self.now(index);
         let Some(process) = &mut self.sites[index].process else { return };
-        match &notice {
-            Notice::Serve(end) => process.serves = *end,
-            Notice::Log(RoleEvent::Scouting(_)) => self.counters.elections += 1,
-            Notice::Log(RoleEvent::LeaseHeld(_)) => self.counters.masterships += 1,
-            _ => {}
+        if let Notice::Serve(end) = &notice {
+            process.serves = *end;
         }
-        let applied = match &notice {
-            Notice::Apply { slot, .. } => Some(*slot),
-            _ => None,
-        };
+        let began = matches!(notice, Notice::Log(RoleEvent::Scouting(_)));
+        let leads = matches!(notice, Notice::Log(RoleEvent::LeaseHeld(_)));
+        self.counters.elections += u64::from(began);
+        self.counters.masterships += u64::from(leads);
+        let applied = if let Notice::Apply { slot, .. } = &notice { Some(*slot) } else { None };
         let mut effects = Vec::new();
         process.host.handle_notice(now.boot, notice, &mut effects);
         if let Some(slot) = applied {

@@ -218,7 +218,7 @@ impl Front {
 
 impl World {
     /// Bytes of a client reach its node.
-    pub(in super::super) fn to_node(&mut self, client: usize, connection: u32, bytes: Bytes) {
+    pub(in super::super) fn reach_node(&mut self, client: usize, connection: u32, bytes: Bytes) {
         self.arrive(client, connection, Arrived::Bytes(bytes));
     }
 

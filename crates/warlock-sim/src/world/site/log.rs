@@ -64,7 +64,7 @@ impl World {
                 self.note_ballot(index, &record);
                 self.queue_log(index, LogOp::Persist { record: Some(record), then });
             }
-            op => self.queue_log(index, op),
+            op @ (LogOp::Persist { .. } | LogOp::Truncate(_)) => self.queue_log(index, op),
         }
         self.sync_soon(index);
     }

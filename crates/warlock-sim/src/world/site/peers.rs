@@ -12,7 +12,7 @@ impl World {
     /// Sends a message, if the connection stands.
     pub(super) fn send(&mut self, from: NodeIndex, to: NodeId, message: &Message) {
         self.observe_sent(from, message);
-        let to = World::index_of(to);
+        let to = Self::index_of(to);
         let link = self.network.link(from, to);
         if !self.network.links[link].is_open {
             return;
