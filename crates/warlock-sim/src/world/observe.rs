@@ -11,8 +11,9 @@ use super::weather::{MILLISECOND, SECOND};
 use crate::check::Violation;
 use crate::history::{OpId, Outcome};
 
-/// After this time under one master commands that were asked before are on their way to it.
-const SETTLED: u64 = SECOND;
+/// After this time under one master commands that were asked before are done: its node was dialled
+/// again after a pause, and they were sent again after a lease.
+const SETTLED: u64 = 2 * SECOND;
 
 /// Every so many steps of a node the predicate over all of its roles is asked.
 const INVARIANTS_EVERY: u64 = 16;
