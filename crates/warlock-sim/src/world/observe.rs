@@ -183,10 +183,9 @@ impl World {
             self.time_losses.push((time, u64::MAX));
         }
     }
-
     /// A clock stands still without seeing it. From then on log clocks may be apart by the length
-    /// of the freeze, and a key set by one that lags loses as much of its time when another is heard:
-    /// no bound of clock rates covers that.
+    /// of the freeze, and a key set by one that lags loses as much of its time when another is
+    /// heard: no bound of clock rates covers that.
     pub(super) fn observe_freeze(&mut self) {
         if !self.has_frozen {
             self.has_frozen = true;
