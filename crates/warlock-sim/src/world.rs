@@ -125,12 +125,24 @@ impl World {
         self.fault_later();
     }
 
+    /// How fast a clock runs at first. Where clocks may be wrong, many are as wrong as they may be:
+    /// only opposite errors use up what a lease allows for. Frozen machines need all of that.
+    fn first_rate(&mut self) -> u64 {
+        let weights = &self.weather.weights;
+        if weights.clock_rate == 0 || weights.freeze > 0 {
+            return TRUE_RATE;
+        }
+        let rho = Self::RHO_PER_MILLE * TRUE_RATE / 1000;
+        self.random.pick(&[TRUE_RATE, TRUE_RATE - rho, TRUE_RATE + rho])
+    }
+
     fn new_site(&mut self, index: usize, is_unreliable: bool) -> Site {
         let id = NodeId::new(u16::try_from(index + 1).expect("few nodes"));
+        let rate = self.first_rate();
         Site {
             id,
             name: id.to_string(),
-            clock: Clock::new(&mut self.random, TRUE_RATE),
+            clock: Clock::new(&mut self.random, rate),
             disk: FaultyDisk::new(self.random.bits()),
             start: 0,
             process: None,
