@@ -45,6 +45,8 @@ pub(crate) struct World {
     sites: Vec<Site>,
     clients: Vec<Client>,
     history: History,
+    /// By kind of key, how often commands have named one.
+    keys_drawn: [u64; 5],
     trace: Trace,
     counters: Counters,
     checks: Checks,
@@ -91,6 +93,7 @@ impl World {
             sites: Vec::new(),
             clients: (0..).take(weather.clients).map(Client::new).collect(),
             history: History::new(),
+            keys_drawn: [0; 5],
             trace: Trace::new(options.trace_lines),
             counters: Counters::default(),
             checks: Checks::default(),

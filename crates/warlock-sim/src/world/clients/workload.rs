@@ -40,6 +40,10 @@ pub(in super::super) enum Shape {
     Refused,
 }
 
+/// How many commands a key gets on average before clients turn to another one. The search for an
+/// order takes time that grows without bound with the commands of a key whose outcome is unknown.
+const COMMANDS_PER_KEY: u64 = 16;
+
 /// Kinds of keys, which never mix.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -90,7 +94,7 @@ impl World {
         let kinds = [Kind::Register, Kind::Counter, Kind::Lock, Kind::Text, Kind::Expiring];
         let mut asked = Vec::new();
         for kind in kinds {
-            for number in 0..self.weather.keys {
+            for number in 0..self.first_key(kind) + self.weather.keys {
                 let name = format!("{}{number}", kind.prefix());
                 let key = self.history.key(name.as_bytes());
                 asked.push(get(key, &name));
@@ -139,9 +143,8 @@ impl World {
             let command = Some(Command::Del { keys: [key].into() });
             return Asked { command, shape: Shape::Number, request };
         }
-        let lock = self.random.below(self.weather.keys);
-        let name = format!("{}{lock}", Kind::Lock.prefix());
-        let key = self.history.key(name.as_bytes());
+        let first = self.first_key(Kind::Lock);
+        let (lock, key, name) = self.draw_numbered_key(Kind::Lock, first);
         if self.random.chance(200) {
             return self.draw_get(key, &name);
         }
@@ -177,8 +180,12 @@ impl World {
     /// Some registers at one moment.
     fn draw_pairs(&mut self, index: usize) -> Asked {
         let count = self.random.index(3) + 2;
-        let mut names: Vec<(Key, String)> =
-            (0..count).map(|_| self.draw_key(Kind::Register)).collect();
+        // None of an earlier group with one of a later: they would have to be judged as one.
+        let first = self.first_key(Kind::Register);
+        let mut names: Vec<(Key, String)> = (0..count)
+            .map(|_| self.draw_numbered_key(Kind::Register, first))
+            .map(|(_, key, name)| (key, name))
+            .collect();
         names.sort();
         names.dedup();
         let mut words: Vec<Vec<u8>> = Vec::new();
@@ -263,8 +270,22 @@ impl World {
     }
 
     fn draw_key(&mut self, kind: Kind) -> (Key, String) {
-        let name = format!("{}{}", kind.prefix(), self.random.below(self.weather.keys));
-        (self.history.key(name.as_bytes()), name)
+        let first = self.first_key(kind);
+        let (_, key, name) = self.draw_numbered_key(kind, first);
+        (key, name)
+    }
+
+    fn draw_numbered_key(&mut self, kind: Kind, first: u64) -> (u64, Key, String) {
+        let number = first + self.random.below(self.weather.keys);
+        self.keys_drawn[kind as usize] += 1;
+        let name = format!("{}{number}", kind.prefix());
+        (number, self.history.key(name.as_bytes()), name)
+    }
+
+    /// The first of the keys of a kind that are in use.
+    fn first_key(&self, kind: Kind) -> u64 {
+        let keys = self.weather.keys;
+        self.keys_drawn[kind as usize] / (keys * COMMANDS_PER_KEY) * keys
     }
 
     /// A value that nobody ever wrote.
