@@ -30,8 +30,8 @@ pub const WORLDS: &[Named] = &[
     },
     Named {
         name: "thrice",
-        about: "three ballots that share one acceptor, two writes",
-        bounds: Bounds { apart: true, rounds: 3, elections: 3, writes: 2, ..Bounds::NONE },
+        about: "three ballots that share one acceptor, the end of a lease",
+        bounds: Bounds { apart: true, rounds: 3, elections: 3, passes: 1, ..Bounds::NONE },
     },
     Named {
         name: "expiry",

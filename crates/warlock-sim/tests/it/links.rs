@@ -2,7 +2,7 @@
 //! have had: a master serves soon if and only if some node is quorum-connected, and then stays.
 
 use warlock_paxos::Span;
-use warlock_sim::links::{Links, Mesh, election_timeout};
+use warlock_sim::links::{Links, Mesh, Reply, election_timeout};
 
 /// Election timeouts within which a master must serve.
 const SOON: u64 = 4;
@@ -105,4 +105,82 @@ fn graphs_are_numbered_by_their_links() {
     assert!(!one_way.is_quorum_connected(1));
     let chain = Links::undirected(3, 0b011);
     assert!(chain.is_quorum_connected(1) && !chain.round_trip(2, 3));
+}
+
+/// How long a client waits for its reply.
+const PATIENCE: Span = Span::from_millis(2000);
+/// What a client that is served waits at most: to learn what is missing takes two heartbeats.
+const SERVED_WITHIN: Span = Span::from_millis(500);
+
+/// Clients of every node, after the cluster has taken to the links: who makes round trips with the
+/// master is served soon, and nobody is told that the outcome is unknown.
+fn judge_clients(links: &Links, first: u16) -> Result<(), String> {
+    let mut mesh = cut(links, first, 1);
+    mesh.run(election_timeouts(SOON));
+    let Some(master) = mesh.master() else { return judge_refusals(links, first, &mut mesh) };
+    let asked = mesh.time();
+    let asks: Vec<(u16, [u64; 2])> = links
+        .nodes()
+        .map(|node| (node, [mesh.write(node, PATIENCE), mesh.read(node, PATIENCE)]))
+        .collect();
+    mesh.run(PATIENCE.plus(PATIENCE));
+    for (node, tickets) in asks {
+        let near = links.round_trip(node, master);
+        for ticket in tickets {
+            let Some((at, reply)) = mesh.reply(ticket) else {
+                return Err(format!("{links}, master n{master}: no reply of n{node}"));
+            };
+            let waited = Span::from_nanos(at.nanos() - asked.nanos());
+            let good = match reply {
+                Reply::Done => waited <= SERVED_WITHIN || !near,
+                Reply::Refused => !near,
+                Reply::Unknown => false,
+            };
+            if !good {
+                let waited = waited.millis();
+                let text = format!("n{node} says {reply:?} after {waited} ms");
+                return Err(format!("{links} after n{first}, master n{master}: {text}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Without a master every client is refused for certain.
+fn judge_refusals(links: &Links, first: u16, mesh: &mut Mesh) -> Result<(), String> {
+    let asks: Vec<u64> = links
+        .nodes()
+        .flat_map(|node| [mesh.write(node, PATIENCE), mesh.read(node, PATIENCE)])
+        .collect();
+    mesh.run(PATIENCE.plus(PATIENCE));
+    let refused = asks
+        .iter()
+        .all(|&ticket| mesh.reply(ticket).is_some_and(|(_, reply)| reply == Reply::Refused));
+    if refused { Ok(()) } else { Err(format!("{links} after n{first}: served without a master")) }
+}
+
+#[test]
+fn clients_are_served_by_who_reaches_the_master_and_refused_by_all_others() {
+    for first in 0..=3 {
+        for number in 0..64 {
+            if let Err(text) = judge_clients(&Links::directed(3, number), first) {
+                panic!("{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_has_a_round_trip_to_nobody_sees_no_master() {
+    for number in 0..64 {
+        let links = Links::directed(3, number);
+        let mut mesh = cut(&links, 1, 1);
+        mesh.run(election_timeouts(SOON));
+        for node in links.nodes() {
+            let alone =
+                links.nodes().filter(|&other| other != node).all(|o| !links.round_trip(node, o));
+            let believed = mesh.believed_master(node);
+            assert!(!alone || believed.is_none(), "{links}: n{node} believes in {believed:?}");
+        }
+    }
 }
