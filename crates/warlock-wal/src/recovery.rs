@@ -43,6 +43,8 @@ pub(crate) struct LastSegment<F> {
     pub(crate) header: Option<SegmentHeader>,
     /// Behind the last frame.
     pub(crate) end: u64,
+    /// The last frame of the segment, and where it stands.
+    pub(crate) frame: Option<(Mark, u64)>,
 }
 
 /// Lost frames of which nobody knows yet which slots they may have held.
@@ -82,7 +84,8 @@ pub(crate) fn scan<D: Disk>(
     let mut last = None;
     for (index, (segment, limit)) in opened.into_iter().zip(limits).enumerate() {
         let end = reading.segment(index, &segment, limit, salt)?;
-        last = Some(LastSegment { file: segment.file, header: segment.header, end });
+        let frame = reading.frame;
+        last = Some(LastSegment { file: segment.file, header: segment.header, end, frame });
     }
     let last = last.expect("there is at least one segment");
     Ok(reading.finish(last))
@@ -122,6 +125,8 @@ struct Reading {
     notes: Vec<Note>,
     segments: Vec<ScannedSegment>,
     sequence: u64,
+    /// The last frame of the segment read last, and where it stands.
+    frame: Option<(Mark, u64)>,
     gap: Option<Gap>,
 }
 
@@ -134,6 +139,7 @@ impl Reading {
             notes: Vec::new(),
             segments: Vec::new(),
             sequence,
+            frame: None,
             gap: None,
         }
     }
@@ -152,6 +158,7 @@ impl Reading {
             length: segment.length,
             highest: None,
         });
+        self.frame = None;
         self.header(segment);
         let mut reader = Reader {
             file: &segment.file,
@@ -175,6 +182,7 @@ impl Reading {
                 return Ok(position);
             }
             self.sequence = found.mark.sequence;
+            self.frame = Some((found.mark, found.position));
             position = found.end();
         }
         match limit {

@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::frame::Gathered;
 use crate::limits::{PAGE_BYTES, PREPARE_BYTES, SECTOR, SEGMENT_BYTES, SEGMENT_BYTES_MIN};
-use crate::mark::{Kind, MARK_LENGTH, Summary};
+use crate::mark::{Kind, MARK_LENGTH, Mark, Summary};
 use crate::recovered::{Note, Recovered, Slots, Tail};
 use crate::recovery::{self, Scan};
 use crate::segment::{self, SegmentHeader, TEMPORARY_SUFFIX};
@@ -173,6 +173,13 @@ impl<D: Disk> Wal<D> {
         };
         let (active, header) = match last.header {
             Some(header) if tail == Tail::Clean => {
+                // A power loss may have taken the seal, which is not synced. Without it, damage to
+                // this frame would look like a write that was never finished.
+                if let Some((mark, position)) = last.frame {
+                    let name = segment::name(header.first);
+                    write_seal(&last.file, &name, &mark, header.salt, position)?;
+                    last.file.sync_data().doing("sync", &name)?;
+                }
                 let segment = closed.pop_back();
                 let active = Active {
                     file: last.file,
@@ -356,12 +363,7 @@ impl<D: Disk> Wal<D> {
             true => file.sync_data(),
         };
         synced.doing("sync", name)?;
-        let seal = mark.encode(Kind::Seal, *salt, *position);
-        let mut sector = [0; SECTOR];
-        for copy in sector.chunks_exact_mut(MARK_LENGTH) {
-            copy.copy_from_slice(&seal);
-        }
-        file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)?;
+        write_seal(file, name, &mark, *salt, *position)?;
         self.active.position = end;
         self.active.prepared = self.active.prepared.max(end + zeros);
         self.active.follows = self.sequence;
@@ -427,6 +429,23 @@ impl<F: DiskFile> Active<F> {
             highest: None,
         })
     }
+}
+
+/// Says behind the frame at `position` that it was synced.
+fn write_seal<F: DiskFile>(
+    file: &F,
+    name: &str,
+    mark: &Mark,
+    salt: u64,
+    position: u64,
+) -> Result<(), IoError> {
+    let seal = mark.encode(Kind::Seal, salt, position);
+    let mut sector = [0; SECTOR];
+    for copy in sector.chunks_exact_mut(MARK_LENGTH) {
+        copy.copy_from_slice(&seal);
+    }
+    let end = position + mark.length;
+    file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)
 }
 
 /// First sequences of the segments among `names`, ascending.

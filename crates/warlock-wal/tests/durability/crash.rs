@@ -128,7 +128,7 @@ fn what_only_the_cache_held_is_durable_once_it_was_recovered() {
     let before = disk.steps();
     // The sync of the next frame never happens, but the frame is in the cache.
     let ops = [Op::Append(promise(2)), Op::Append(accept(1, 2, 500)), Op::Sync];
-    disk.crash_at(before + 3);
+    disk.crash_at(before + 5);
     assert!(run.perform(&disk, &ops).is_none());
     let disk = disk.restart(Outcome::Kept);
     let (_, recovered) = start(&disk).unwrap();
@@ -137,4 +137,21 @@ fn what_only_the_cache_held_is_durable_once_it_was_recovered() {
     let (_, recovered) = start(&disk).unwrap();
     assert_eq!(recovered.ballot, crate::model::ballot(2), "recovered, so it may be answered with");
     assert_eq!(recovered.pvalues.len(), 1);
+}
+
+#[test]
+fn a_frame_that_was_recovered_is_sealed_again() {
+    let disk = FaultyDisk::new(1);
+    let mut run = Run::new();
+    let ops = [Op::Append(promise(1)), Op::Append(accept(1, 1, 100)), Op::Sync];
+    assert!(run.perform(&disk, &ops).is_some());
+    // The seal is not synced: the power loss takes it, and the next start sets it again for good.
+    let disk = disk.restart(Outcome::Lost);
+    let (_, recovered) = start(&disk).unwrap();
+    assert_eq!(recovered.tail, Tail::Clean);
+    let disk = disk.restart(Outcome::Lost);
+    disk.zero(FIRST_SEGMENT, 4096, 4096);
+    let (_, recovered) = start(&disk).unwrap();
+    assert_eq!(recovered.ballot, crate::model::ballot(1), "the seal knows what was promised");
+    assert!(matches!(recovered.tail, Tail::Damaged { .. }), "{:?}", recovered.tail);
 }
