@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the report is what was asked for")]
 fn replay(args: &ReplayArgs) -> ExitCode {
-    let options = Options { nodes: args.nodes, trace_lines: args.lines, ..Options::default() };
+    let options = Options { nodes: args.nodes, trace_lines: args.lines };
     let outcome = run_seed(args.seed, &options);
     print!("{}", report::report(&outcome, &options));
     if outcome.passed() {
