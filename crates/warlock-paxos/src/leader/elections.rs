@@ -7,7 +7,7 @@ use super::{Leader, Phase};
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::lead::Lead;
 use crate::limits::WINDOW_MAX;
-use crate::message::{Heartbeat, Standing};
+use crate::message::{Ack, Heartbeat, Standing};
 use crate::output::{Adopted, Event, Notice, Output, Reason, Tell};
 use crate::scout::Scout;
 use crate::time::{Instant, LogTime, Span};
@@ -42,7 +42,8 @@ impl Leader {
             self.hold_back(now);
         }
         if mutant!(OneWayIsAlive) {
-            self.surroundings.note_ack(from, self.round);
+            let (round, promised) = (self.round, self.ballot_seen);
+            self.handle_ack(now, from, &Ack { round, promised, granted: true, stalled: false }, out);
         }
         self.tell_mastership(now, out);
         self.consider_farewell(now, out);
