@@ -43,7 +43,8 @@ impl Leader {
         }
         if mutant!(OneWayIsAlive) {
             let (round, promised) = (self.round, self.ballot_seen);
-            self.handle_ack(now, from, &Ack { round, promised, granted: true, stalled: false }, out);
+            let ack = Ack { round, promised, granted: true, stalled: false, silent: false };
+            self.handle_ack(now, from, &ack, out);
         }
         self.tell_mastership(now, out);
         self.consider_farewell(now, out);
