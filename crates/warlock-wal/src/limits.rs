@@ -18,11 +18,11 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// The shortest segment in bytes: its header, one frame and one seal, a page each.
 pub const SEGMENT_BYTES_MIN: u64 = 3 * PAGE_BYTES;
 
-/// How many zeros are written at once ahead of the frames, in bytes; in a short segment a quarter of
-/// it.
+/// How many zeros are written at once ahead of the frames, in bytes; in a short segment a quarter
+/// of it.
 ///
-/// More at once makes one sync longer, less makes more syncs longer. At 8 KiB a frame one sync in 32
-/// carries them.
+/// More at once makes one sync longer, less makes more syncs longer. At 8 KiB a frame one sync in
+/// 32 carries them.
 pub const PREPARE_BYTES: u64 = 256 * 1024;
 
 /// How many slots beyond the highest one on record count as unknown after a [suspect

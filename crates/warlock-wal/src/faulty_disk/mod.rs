@@ -127,8 +127,8 @@ impl FaultyDisk {
         Some(state.files[file].seen.clone())
     }
 
-    /// The content of a file on the medium, once what was not lost has reached it. Shorter than what
-    /// a process sees if a failed sync dropped a part.
+    /// The content of a file on the medium, once what was not lost has reached it. Shorter than
+    /// what a process sees if a failed sync dropped a part.
     #[must_use]
     pub fn medium(&self, name: &str) -> Option<Vec<u8>> {
         let mut state = self.state();

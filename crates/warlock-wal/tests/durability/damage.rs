@@ -245,8 +245,8 @@ fn lost_and_misdirected_writes_are_found_once_something_follows() {
         assert!(run.perform(&disk, &ops[..6]).is_some());
         let disk = disk.restart(Outcome::Lost);
         let steps = disk.steps();
-        // Opening syncs twice, and seals and syncs the last frame; then come frame, sync and seal of
-        // the third frame.
+        // Opening syncs twice, and seals and syncs the last frame; then come frame, sync and seal
+        // of the third frame.
         disk.fail_at(steps + 5, failure);
         assert!(run.perform(&disk, &ops[6..]).is_some());
         let disk = disk.restart(Outcome::Lost);
