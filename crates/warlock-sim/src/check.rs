@@ -19,9 +19,9 @@
 //!
 //! | checker | property |
 //! |---|---|
-//! | [`durability`] | what every node holds in the end is the last acknowledged write or later |
+//! | [`durability()`] | what every node holds in the end is the last acknowledged write or later |
 //! | [`single_application`] | counters and lists hold each acknowledged write once |
-//! | [`reply_class`] | what was refused never appears |
+//! | [`reply_class()`] | what was refused never appears |
 //! | [`time_to_live`] | no key vanishes early, none comes back |
 //! | [`strict_serializability`] | all keys together do, judged by versions in O(n log n) |
 //! | [`linearizability`] | each key behaves as if one operation came after the other |
