@@ -42,6 +42,8 @@ pub(super) struct Host {
     disk: Disk,
     membership: Membership,
     applied: Slot,
+    /// Until when the leader said that clients may read here.
+    serve: Option<Instant>,
     /// The highest ballot that it told others to have promised or accepted.
     promised: Ballot,
     /// What it told others to have accepted.
@@ -91,6 +93,7 @@ impl Host {
             disk,
             membership,
             applied: Slot::FIRST,
+            serve: None,
             promised: Ballot::ZERO,
             accepted: BTreeSet::new(),
         }
@@ -106,7 +109,7 @@ impl Host {
 
     /// Until when clients may read here.
     pub(super) fn serves_until(&self) -> Option<u64> {
-        self.clock.when(self.node.leader.serves_until()?)
+        self.clock.when(self.serve?)
     }
 
     pub(super) const fn applied(&self) -> Slot {
@@ -115,7 +118,7 @@ impl Host {
 
     /// The moments at which something ends that other nodes rely on.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = u64> + '_ {
-        let local = self.node.acceptor.refusals_end().chain(self.node.leader.serves_until());
+        let local = self.node.acceptor.refusals_end().chain(self.serve);
         local.filter_map(|instant| self.clock.when(instant))
     }
 
@@ -137,6 +140,7 @@ impl Host {
         let (id, told) = (self.node.id(), self.promised);
         self.node = start(id, &self.membership, &mut self.disk, self.clock.at(time));
         self.applied = Slot::FIRST;
+        self.serve = None;
         let remembered = self.node.acceptor.ballot();
         if remembered < told {
             return Err(format!("P1: {id} told {told} but remembers only {remembered}"));
@@ -213,8 +217,8 @@ impl Host {
                 events.push(Event::Read { ticket, allowed, applied: self.applied });
             }
             Notice::Diverged { slot } => return Err(format!("agreement: {id} differs at {slot}")),
-            Notice::Serve(_)
-            | Notice::Master(_)
+            Notice::Serve(end) => self.serve = end,
+            Notice::Master(_)
             | Notice::Held(_)
             | Notice::LogClock(..)
             | Notice::SnapshotWanted
