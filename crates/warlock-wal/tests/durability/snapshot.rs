@@ -2,7 +2,7 @@
 
 use warlock_paxos::{Ballot, Slot};
 use warlock_wal::{
-    DiskImage, FaultyDisk, Outcome, SnapshotError, Snapshots, Wal, WalError, limits,
+    DiskImage, Failure, FaultyDisk, Outcome, SnapshotError, Snapshots, Wal, WalError, limits,
 };
 
 use crate::model::{OPTIONS, chunks, meta, read_snapshot, write_snapshot};
@@ -38,6 +38,23 @@ fn a_snapshot_comes_back_with_everything_in_it() {
     assert_eq!(read_snapshot(&disk, slot(9)), Some(chunks(9)));
     let error = snapshots.open(slot(8)).unwrap_err();
     assert!(matches!(error, SnapshotError::Absent { .. }), "{error}");
+}
+
+#[test]
+fn a_snapshot_that_is_written_again_after_a_failed_sync_is_durable() {
+    let probe = FaultyDisk::new(1);
+    write_snapshot(&probe, 9, 3).unwrap();
+    let mut failures = 0;
+    for step in 1..=probe.steps() {
+        let disk = FaultyDisk::new(1);
+        disk.fail_at(step, Failure::Io);
+        failures += usize::from(write_snapshot(&disk, 9, 3).is_err());
+        write_snapshot(&disk, 9, 3).unwrap();
+        let disk = disk.restart(Outcome::Lost);
+        let newest = Snapshots::new(disk).newest().unwrap();
+        assert_eq!(newest.snapshot, Some(meta(9, 3)), "after a failure of step {step}");
+    }
+    assert!(failures > 3, "{failures} failures");
 }
 
 #[test]
