@@ -18,6 +18,9 @@ use workload::{Asked, Shape};
 /// How long a client waits beyond the time that a node takes to give up itself.
 const PATIENCE: u64 = 1500 * MILLISECOND;
 
+/// A client that waits for so many replies asks nothing more.
+const PIPELINE_MAX: usize = 12;
+
 /// A client and its connection.
 pub(super) struct Client {
     id: ClientId,
@@ -42,6 +45,8 @@ pub(super) struct Client {
     values: u64,
     /// The locks that it believes to hold.
     locks: Vec<u64>,
+    /// It wakes up to ask more while it waits, and not to give up.
+    asks_more: bool,
 }
 
 /// A reply that is to come.
@@ -68,6 +73,7 @@ impl Client {
             last_to_client: 0,
             values: 0,
             locks: Vec::new(),
+            asks_more: false,
         }
     }
 
@@ -83,10 +89,14 @@ impl World {
         if self.clients[index].serial != serial {
             return;
         }
-        if !self.clients[index].outstanding.is_empty() {
+        let asks_more = std::mem::take(&mut self.clients[index].asks_more);
+        if !self.clients[index].outstanding.is_empty() && !asks_more {
             self.give_up(index);
         }
         if self.is_closing {
+            if asks_more {
+                self.wake_client(index, self.weather.request_timeout + PATIENCE);
+            }
             return;
         }
         if !self.clients[index].is_connected && !self.connect(index) {
@@ -100,6 +110,10 @@ impl World {
         if !self.is_calm && self.random.rarely(self.hang_up_chance()) {
             self.counters.client_reset += 1;
             let pause = self.random.around(3 * MILLISECOND);
+            self.wake_client(index, pause);
+        } else if self.clients[index].outstanding.len() < PIPELINE_MAX && self.random.chance(200) {
+            self.clients[index].asks_more = true;
+            let pause = self.random.around(5 * MILLISECOND);
             self.wake_client(index, pause);
         }
     }

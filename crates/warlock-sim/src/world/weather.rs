@@ -88,7 +88,10 @@ impl Weather {
         let drawn = random.pick(&[3, 3, 3, 3, 3, 3, 5, 5, 5, 7, 4, 2, 1]);
         let nodes = options.nodes.map_or(drawn, usize::from);
         let minority = (nodes - 1) / 2;
-        let unreliable = if random.chance(500) { random.index(minority + 1) } else { 0 };
+        let unreliable = match random.chance(400) && minority > 0 {
+            true => 1 + random.index(minority),
+            false => 0,
+        };
         let rough = random.chance(600);
         let rate = |random: &mut Random, choices: &[u64]| {
             if rough { random.pick(choices) } else { 0 }
