@@ -161,6 +161,7 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) -> u64 {
         let mut count = 0;
+        self.applier.look_ahead(commands, &mut self.spans);
         let mut entries = Entries::new(commands);
         let mut calls = chunk.map(|chunk| (chunk.worker, chunk.calls.iter()));
         while let Some(entry) = entries.next(&mut self.spans) {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use warlock_resp::{ReplyWriter, Request, mutant};
+use warlock_resp::{ReplyWriter, Request, RequestSpans, mutant};
 
 use crate::commands;
+use crate::foresight::look_ahead;
 use crate::limits::{DATABASES, EXPIRED_PER_BATCH, SHARDS};
 use crate::map::Hasher;
 use crate::origins::{Origin, Origins};
@@ -106,6 +107,12 @@ impl Applier {
         let slot = self.batch.as_ref().expect("P5: admit inside a batch").slot;
         let origin = Origin { node, incarnation, sequence, slot };
         self.origins.admit(origin) || mutant!(NoDedup, SnapshotSlotBehind)
+    }
+
+    /// Gets the memory that `commands` will need on its way to the processor. They were encoded
+    /// with [`entry`](crate::entry) and are about to be applied one by one; nothing changes.
+    pub fn look_ahead(&self, commands: &[u8], spans: &mut RequestSpans) {
+        look_ahead(&self.shared, commands, spans);
     }
 
     /// Executes one command in database `db` at the log time of the batch, and writes exactly one

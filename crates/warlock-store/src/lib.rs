@@ -20,6 +20,7 @@ pub mod backend;
 mod commands;
 pub mod conformance;
 pub mod entry;
+mod foresight;
 mod item;
 pub mod limits;
 mod map;

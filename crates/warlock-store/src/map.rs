@@ -202,6 +202,18 @@ impl Segment {
         Self { items: HashTable::new(), image: AtomicU64::new(image) }
     }
 
+    /// How many keys it holds.
+    pub(crate) fn keys(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Reads a little of what stands at `hash`, whatever its key.
+    pub(crate) fn touch(&self, hash: u64) -> Option<u8> {
+        let item = self.items.find(spread(hash), |_| true)?;
+        let bytes = item.bytes();
+        Some(bytes.first()? ^ bytes.last()?)
+    }
+
     /// The items in an order that must not reach a client or another replica.
     pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()

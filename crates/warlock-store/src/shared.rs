@@ -71,6 +71,15 @@ impl Shared {
         self.shards[shard].read()
     }
 
+    /// For the applier, which writes nothing meanwhile: it may hold this lock already.
+    pub(crate) fn read_again(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard].read_recursive()
+    }
+
+    pub(crate) fn is_locked(&self, shard: usize) -> bool {
+        self.shards[shard].is_locked()
+    }
+
     pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
         self.shards[shard].write()
     }

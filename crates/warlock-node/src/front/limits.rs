@@ -100,6 +100,14 @@ pub const CHUNK_LENGTH: usize = 1024 * 1024;
 /// was about to be sent and with the heads of both.
 pub const REQUEST_LENGTH_MAX: usize = MESSAGE_LENGTH_MAX - CHUNK_LENGTH - MIB;
 
+/// Length of a chunk, in bytes, from which it does not wait for the answers to the chunk before:
+/// it pays for a slot of its own.
+pub const CHUNK_HELD_LENGTH: usize = 16 * 1024;
+
+/// How long a chunk waits at most for the answers to the chunk before: longer than a round of a
+/// local network with a fast disk, and short beside a slow disk or an election.
+pub const CHUNK_HELD_MAX: Span = Span::from_millis(2);
+
 /// Memory that is set aside for the next chunk at most, in bytes, judging by the last one.
 pub const CHUNK_RESERVED: usize = 64 * 1024;
 

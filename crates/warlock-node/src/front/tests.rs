@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use warlock_paxos::LogTime;
 use warlock_resp::{Progress, Protocol, RequestLimits, RequestParser, RequestSpans};
 
-use super::limits::CHUNK_LENGTH;
+use super::limits::{CHUNK_HELD_LENGTH, CHUNK_HELD_MAX, CHUNK_LENGTH};
 use super::*;
 use crate::seam::{Ask, ConnectionId};
 use crate::shared::Shared;
@@ -206,6 +206,47 @@ fn a_long_turn_sends_chunks_of_limited_length() {
         }
     }
     assert_eq!(calls, 25);
+}
+
+#[test]
+fn commands_wait_for_the_answers_to_those_before() {
+    let mut desk = Desk::new();
+    desk.receive("SET k 1\r\n");
+    assert!(matches!(desk.finish(), [Ask::Write(_)]), "nothing to wait for");
+    desk.receive("SET k 2\r\n");
+    assert!(desk.finish().is_empty(), "they would pay for a slot of their own");
+    desk.receive("SET k 3\r\n");
+    desk.turn.answered(1);
+    let [Ask::Write(chunk)] = desk.finish() else { panic!("{:?}", desk.asks) };
+    assert_eq!(chunk.calls.len(), 2, "those that waited leave with those that came");
+}
+
+#[test]
+fn commands_wait_for_a_bounded_time_only() {
+    let mut desk = Desk::new();
+    desk.receive("SET k 1\r\n");
+    desk.finish();
+    desk.receive("SET k 2\r\n");
+    let until = desk.turn.held_until().expect("the first one has no answer");
+    assert_eq!(until, Instant::from_nanos(0).after(CHUNK_HELD_MAX));
+    desk.clock.set(until.nanos() - 1);
+    desk.turn.begin(0);
+    assert!(desk.finish().is_empty());
+    desk.clock.set(until.nanos());
+    desk.turn.begin(0);
+    assert!(matches!(desk.finish(), [Ask::Write(_)]), "a slow disk is not waited for");
+    assert_eq!(desk.turn.held_until(), None, "nothing is left to wait");
+}
+
+#[test]
+fn commands_that_fill_a_slot_wait_for_nobody() {
+    for (length, waits) in [(CHUNK_HELD_LENGTH / 2, true), (CHUNK_HELD_LENGTH, false)] {
+        let mut desk = Desk::new();
+        desk.receive("SET k 1\r\n");
+        desk.finish();
+        desk.receive(format!("SET k {}\r\n", "x".repeat(length)));
+        assert_eq!(desk.finish().is_empty(), waits, "{length} bytes");
+    }
 }
 
 #[test]

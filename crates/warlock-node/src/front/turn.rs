@@ -12,7 +12,9 @@ use crate::seam::{Ask, Call, Chunk, ConnectionId};
 use crate::shared::Shared;
 
 use super::Front;
-use super::limits::{CHUNK_LENGTH, CHUNK_RESERVED, TICKETS_IN_FLIGHT};
+use super::limits::{
+    CHUNK_HELD_LENGTH, CHUNK_HELD_MAX, CHUNK_LENGTH, CHUNK_RESERVED, TICKETS_IN_FLIGHT,
+};
 
 /// The worker's side of everything that is not a connection.
 #[derive(Debug)]
@@ -44,6 +46,10 @@ pub struct Turn {
     log_time_us: Option<u64>,
     /// Bytes of commands in the log, and of those in this turn's chunk.
     in_flight: usize,
+    /// Commands in the log that the core has not answered.
+    unanswered: usize,
+    /// When the last chunk left.
+    sent: Instant,
     commands: u64,
     input: u64,
     output: u64,
@@ -77,6 +83,8 @@ impl Turn {
             next_ticket: 1,
             log_time_us: None,
             in_flight: 0,
+            unanswered: 0,
+            sent: Instant::from_nanos(0),
             commands: 0,
             input: 0,
             output: 0,
@@ -131,10 +139,38 @@ impl Turn {
         self.in_flight -= bytes;
     }
 
-    /// Whether commands for the log have gathered.
+    /// Whether commands for the log have gathered that leave with this turn.
     #[must_use]
-    pub const fn has_commands(&self) -> bool {
-        !self.calls.is_empty()
+    pub fn has_commands(&self) -> bool {
+        !self.calls.is_empty() && self.held_until().is_none()
+    }
+
+    /// Notes that the core answered this many commands of [`Ask::Write`], whoever is left to hear
+    /// it.
+    ///
+    /// # Panics
+    /// If it answered more than it was asked.
+    pub fn answered(&mut self, commands: usize) {
+        assert!(self.unanswered >= commands, "a command was answered twice");
+        self.unanswered -= commands;
+    }
+
+    /// Until when the commands that gathered wait for the answers to those before; `None` if they
+    /// leave with this turn, or if there are none.
+    ///
+    /// A slot costs the same for one command as for a hundred, and the clients that wait for its
+    /// answers send their next commands together. Commands that left in between would found a
+    /// second group of clients that never meets the first, and each would pay for slots of its
+    /// own. What waits is bounded in bytes and in time, so that pipelines still overlap, and slow
+    /// disks too.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        let until = self.sent.after(CHUNK_HELD_MAX);
+        let holds = !self.calls.is_empty()
+            && self.unanswered > 0
+            && self.entries.len() < CHUNK_HELD_LENGTH
+            && self.now < until;
+        holds.then_some(until)
     }
 
     /// Whether the log has more to do than it is allowed to hold for this worker.
@@ -190,11 +226,11 @@ impl Turn {
         found.map_or_else(Vec::new, |index| self.tickets.swap_remove(index).connections)
     }
 
-    /// Ends the gathering: asks for the chunk to be written, if there is one, and for a ticket, if
-    /// reads need one. `cover` tells a connection that all its reads of now wait for this ticket,
-    /// and answers whether there are any.
+    /// Ends the gathering: asks for the chunk to be written, if there is one that is not held, and
+    /// for a ticket, if reads need one. `cover` tells a connection that all its reads of now wait
+    /// for this ticket, and answers whether there are any.
     pub fn finish(&mut self, cover: impl FnMut(ConnectionId, u64) -> bool) {
-        if !self.calls.is_empty() {
+        if self.has_commands() {
             self.send_chunk();
         }
         self.send_ticket(cover);
@@ -225,6 +261,8 @@ impl Turn {
             entries: mem::replace(&mut self.entries, entries),
             calls: mem::replace(&mut self.calls, calls),
         };
+        self.unanswered += chunk.calls.len();
+        self.sent = self.now;
         self.ask(Ask::Write(chunk));
     }
 

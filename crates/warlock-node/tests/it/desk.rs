@@ -105,6 +105,7 @@ impl Desk {
     }
 
     fn apply(&mut self, chunk: &Chunk) {
+        self.turn.answered(chunk.calls.len());
         let slot = self.turn.shared.store.next_slot();
         self.applier.begin_batch(slot, LOG_TIME_US, slot);
         let mut entries = entry::Entries::new(&chunk.entries);

@@ -238,6 +238,7 @@ impl Rig {
         let Self { connection, turn, .. } = self;
         match answer {
             Answer::Replies { bytes, ends } => {
+                turn.answered(ends.len());
                 let mut start = 0;
                 for (_, end) in ends {
                     connection.on_reply(&bytes[start..end as usize], turn);

@@ -157,7 +157,8 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let deadline = self.halt.deadline();
-        let wake = [deadline, self.next_sweep].into_iter().flatten().min()?;
+        let held = self.turn.held_until();
+        let wake = [deadline, self.next_sweep, held].into_iter().flatten().min()?;
         // Rounded up: waking a moment before the deadline would only mean to sleep again.
         Some(
             Duration::from_nanos(wake.since(crate::clock::now()).nanos())
@@ -230,7 +231,10 @@ impl Worker {
         self.inbox.queue().drain_into(&mut answers);
         for answer in answers.drain(..) {
             match answer {
-                Answer::Replies { bytes, ends } => self.take_replies(&bytes, &ends),
+                Answer::Replies { bytes, ends } => {
+                    self.turn.answered(ends.len());
+                    self.take_replies(&bytes, &ends);
+                }
                 Answer::Indexed { ticket, allowed } => {
                     for id in self.turn.redeem(ticket) {
                         self.with(id, |it, turn| it.on_indexed(ticket, allowed, turn));

@@ -142,6 +142,7 @@ impl Front {
             let (connections, turn) = (&mut self.connections, &mut self.turn);
             match answer {
                 Answer::Replies { bytes, ends } => {
+                    turn.answered(ends.len());
                     let mut start = 0;
                     for (id, end) in ends {
                         let end = end as usize;
@@ -242,14 +243,19 @@ impl World {
     }
 
     fn turn_soon(&mut self, index: NodeIndex) {
-        let start = self.sites[index].start;
         let span =
             self.random.between(1, 20) * MICROSECOND + self.random.below(self.weather.step + 1);
         let Some(process) = &mut self.sites[index].process else { return };
         if !process.front.has_turn {
             process.front.has_turn = true;
-            self.queue.push(self.time + span, Event::Turn { node: index, start });
+            self.turn_at(index, self.time + span);
         }
+    }
+
+    /// Plans a turn, beside those that are planned.
+    fn turn_at(&mut self, index: NodeIndex, at: u64) {
+        let start = self.sites[index].start;
+        self.queue.push(at.max(self.time), Event::Turn { node: index, start });
     }
 
     /// The worker of a node takes its turn.
@@ -257,6 +263,9 @@ impl World {
         let now = self.now(index).boot;
         let Some(process) = &mut self.sites[index].process else { return };
         let Done { asks, replies, closed } = process.front.turn(now);
+        if let Some(until) = process.front.turn.held_until() {
+            self.turn_at(index, self.sites[index].clock.when(until));
+        }
         for ((client, connection), bytes) in replies {
             self.send_to_client(client, connection, &bytes);
         }
