@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::{Errno, retry_on_intr};
@@ -20,6 +21,7 @@ const SLICES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct FsDisk {
     directory: Arc<Directory>,
+    bytes_read: Arc<AtomicU64>,
     syncs: bool,
 }
 
@@ -34,6 +36,7 @@ struct Directory {
 #[derive(Debug)]
 pub struct FsFile {
     file: File,
+    bytes_read: Arc<AtomicU64>,
     syncs: bool,
 }
 
@@ -63,7 +66,7 @@ impl FsDisk {
             }
         })?;
         let directory = Directory { path: path.to_owned(), handle: File::open(path)?, _lock: lock };
-        Ok(Self { directory: Arc::new(directory), syncs: true })
+        Ok(Self { directory: Arc::new(directory), bytes_read: Arc::default(), syncs: true })
     }
 
     /// The same directory, but syncing does nothing: what is written survives the process, and not
@@ -78,6 +81,16 @@ impl FsDisk {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.directory.path
+    }
+
+    /// Bytes read from all files so far, by every handle: the progress of a recovery.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    fn file(&self, file: File) -> FsFile {
+        FsFile { file, bytes_read: Arc::clone(&self.bytes_read), syncs: self.syncs }
     }
 
     fn file_path(&self, name: &str) -> PathBuf {
@@ -95,12 +108,12 @@ impl Disk for FsDisk {
             .read(true)
             .write(true)
             .open(self.file_path(name))
-            .map(|file| FsFile { file, syncs: self.syncs })
+            .map(|file| self.file(file))
     }
 
     fn open(&self, name: &str) -> io::Result<FsFile> {
         let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
-        Ok(FsFile { file, syncs: self.syncs })
+        Ok(self.file(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -170,6 +183,7 @@ impl DiskFile for FsFile {
                 Err(error) => return Err(error),
             }
         }
+        self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(filled)
     }
 

@@ -41,6 +41,7 @@ use crate::front::{self, FrontHandle, FrontOptions};
 use crate::http::{self, HttpServer};
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::peer::{self, LocalIdentity, PeerEvent, Transport};
+use crate::service::{Manager, Reporter, StartWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
@@ -120,14 +121,20 @@ pub fn run(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), Run
         .enable_all()
         .build()
         .map_err(RunError::System)?;
-    LocalSet::new().block_on(&runtime, run_node(settings, settings_file))
+    let manager = Manager::of_this_process();
+    let node = run_node(settings, settings_file, &manager);
+    LocalSet::new().block_on(&runtime, node).inspect_err(|error| manager.tell_failure(error))
 }
 
-async fn run_node(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), RunError> {
+async fn run_node(
+    settings: Settings,
+    settings_file: Option<PathBuf>,
+    manager: &Manager,
+) -> Result<(), RunError> {
     let shutdown = Shutdown::install().map_err(RunError::System)?;
     let listeners = Listeners::bind(&settings).await?;
-    let recovery = recovery::run(&settings)?;
-    let mut node = Running::start(&settings, settings_file, listeners, recovery)?;
+    let recovery = recovery::run(&settings, manager)?;
+    let mut node = Running::start(&settings, settings_file, listeners, recovery, manager)?;
     let fatal = tokio::select! {
         () = shutdown.requested() => None,
         fatal = node.fatals.recv() => fatal,
@@ -142,12 +149,14 @@ async fn run_node(settings: Settings, settings_file: Option<PathBuf>) -> Result<
 
 /// A node whose tasks and threads run.
 struct Running {
+    manager: Manager,
     shared: Arc<Shared>,
     router: Rc<Router>,
     front: FrontHandle,
     http: HttpServer,
     fatals: UnboundedReceiver<Fatal>,
     hand_overs: UnboundedReceiver<()>,
+    _watch: StartWatch,
 }
 
 impl Running {
@@ -156,6 +165,7 @@ impl Running {
         settings_file: Option<PathBuf>,
         listeners: Listeners,
         recovery: Recovery<FsDisk>,
+        manager: &Manager,
     ) -> Result<Self, RunError> {
         let shared = Arc::new(shared(&recovery, settings));
         let metrics: SharedMetrics = Arc::new(Metrics::new(other_members(settings)));
@@ -194,18 +204,22 @@ impl Running {
         let outlets = Outlets { queues, snapshots, fatal, handed_over };
         let ballot = roles.leader.ballot;
         let router = Rc::new(Router::new(settings.node_id, transport, log, host, outlets, ballot));
-        spawn_roles(&router, settings, roles);
+        let watch = recovery::watch_applying(manager, &shared).map_err(RunError::System)?;
+        let reporter = Reporter::new(manager.clone(), Arc::clone(&shared));
+        spawn_roles(&router, settings, roles, reporter);
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
         tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events));
-        tokio::task::spawn_local(run_ticks(Rc::clone(&router), metrics));
+        tokio::task::spawn_local(run_ticks(Rc::clone(&router), metrics, manager.listens()));
         tracing::info!(version = VERSION, clients = %front.local_addr(), "started");
-        Ok(Self { shared, router, front, http, fatals, hand_overs })
+        let manager = manager.clone();
+        Ok(Self { manager, shared, router, front, http, fatals, hand_overs, _watch: watch })
     }
 
     /// Ends the node; if `orderly`, its mastership is handed over and replies go out first.
     async fn stop(self, orderly: bool) {
-        let Self { shared, router, front, http, mut hand_overs, fatals: _ } = self;
+        let Self { manager, shared, router, front, http, mut hand_overs, .. } = self;
+        manager.tell_stopping();
         shared.stopping.store(true, Ordering::Release);
         if orderly {
             tracing::info!("stopping: handing over");
@@ -346,13 +360,13 @@ fn front_limits(settings: &Settings) -> Limits {
     limits
 }
 
-fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: RoleStates) {
+fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: RoleStates, reporter: Reporter) {
     let (node, membership, timing) = (settings.node_id, membership(settings), timing(settings));
     let now: Instant = clock::now();
     let acceptor = Acceptor::new(membership.clone(), timing, states.acceptor, now);
     let leader = Leader::new(node, membership, timing, states.leader, now);
     let replica = Replica::new(node, timing, states.replica);
-    tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router)));
+    tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router), reporter));
     tokio::task::spawn_local(roles::run_acceptor(acceptor, Rc::clone(router)));
     tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
 }
@@ -405,13 +419,16 @@ async fn run_disk(router: Rc<Router>, mut events: UnboundedReceiver<DiskEvent>) 
     }
 }
 
-/// Lets the host do what is due from time to time.
-async fn run_ticks(router: Rc<Router>, metrics: SharedMetrics) {
+/// Lets the host do what is due from time to time, and then the reporter if anybody listens.
+async fn run_ticks(router: Rc<Router>, metrics: SharedMetrics, reports: bool) {
     let mut interval = tokio::time::interval(Duration::from_nanos(TICK.nanos()));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let (written, ballot) = (metrics.wal_written_bytes.get(), router.ballot());
         router.with_host(|host, now, out| host.handle_tick(now, written, ballot, out));
+        if reports {
+            router.replica.push(ReplicaItem::Turn);
+        }
     }
 }

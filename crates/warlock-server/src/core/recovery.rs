@@ -1,20 +1,47 @@
 //! Opens the data directory of the settings, and has the node recover from it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use warlock_node::{Recovery, RecoveryOptions};
+use warlock_node::{Recovery, RecoveryOptions, Shared};
 use warlock_paxos::Incarnation;
 use warlock_wal::{FsDisk, Identity};
 
 use super::RunError;
 use crate::peer::IncarnationCheck;
+use crate::service::{Manager, Progress, StartWatch};
 use crate::settings::{Durability, Settings};
 
 /// Reads the data directory of `settings`, and makes a new one if it is empty.
-pub(super) fn run(settings: &Settings) -> Result<Recovery<FsDisk>, RunError> {
-    read(settings).map_err(|reason| RunError::Data { path: settings.data_dir.clone(), reason })
+pub(super) fn run(settings: &Settings, manager: &Manager) -> Result<Recovery<FsDisk>, RunError> {
+    let refuse = |reason| RunError::Data { path: settings.data_dir.clone(), reason };
+    let disk = open_directory(&settings.data_dir, settings.durability).map_err(refuse)?;
+    let _watch = watch_reading(manager, &disk).map_err(RunError::System)?;
+    read(settings, disk).map_err(refuse)
+}
+
+/// Tells the service manager how much is read, for as long as the answer is kept.
+fn watch_reading(manager: &Manager, disk: &FsDisk) -> io::Result<StartWatch> {
+    let disk = disk.clone();
+    StartWatch::start(manager, move || {
+        let count = disk.bytes_read();
+        let text = format!("recovering: {} MiB read from disk", count >> 20);
+        Some(Progress { count, text })
+    })
+}
+
+/// Tells the service manager how much is applied, until that is everything on disk.
+pub(super) fn watch_applying(manager: &Manager, shared: &Arc<Shared>) -> io::Result<StartWatch> {
+    let shared = Arc::clone(shared);
+    StartWatch::start(manager, move || {
+        let count = shared.counters.commands_applied.load(Ordering::Relaxed);
+        let text = format!("recovering: {count} commands applied");
+        let recovers = !shared.recovered.load(Ordering::Acquire);
+        recovers.then_some(Progress { count, text })
+    })
 }
 
 /// Refuses a peer that comes with another data directory than before (P7).
@@ -25,8 +52,7 @@ pub(super) fn incarnation_check(identity: Identity<FsDisk>) -> IncarnationCheck 
     })
 }
 
-fn read(settings: &Settings) -> Result<Recovery<FsDisk>, String> {
-    let disk = open_directory(&settings.data_dir, settings.durability)?;
+fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
     let options = RecoveryOptions {
         cluster: &settings.cluster.name,
         node: settings.node_id,

@@ -8,6 +8,7 @@ use warlock_paxos::{Acceptor, Commander, Leader, NodeId, P1b, P2b, Replica, Scou
 use super::mailbox::Mailbox;
 use super::router::{AcceptorItem, LeaderItem, ReplicaItem, Router};
 use crate::clock;
+use crate::service::Reporter;
 
 pub(super) async fn run_acceptor(mut acceptor: Acceptor, router: Rc<Router>) {
     let mut out = Vec::new();
@@ -44,7 +45,7 @@ pub(super) async fn run_leader(mut leader: Leader, router: Rc<Router>) {
     }
 }
 
-pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>) {
+pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>, mut reporter: Reporter) {
     let mut out = Vec::new();
     replica.start(clock::now(), &mut out);
     router.carry_out(&mut out);
@@ -67,6 +68,7 @@ pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>) {
                 ReplicaItem::Snapshot(slot) => replica.note_snapshot(slot),
                 ReplicaItem::Digest(slot, digest) => replica.note_digest(slot, digest),
                 ReplicaItem::PeerDown(node) => replica.handle_peer_down(node),
+                ReplicaItem::Turn => reporter.turn(now),
             }
             router.carry_out(&mut out);
         }

@@ -62,6 +62,8 @@ pub(super) enum ReplicaItem {
     Digest(Slot, u64),
     /// A connection closed.
     PeerDown(NodeId),
+    /// The turn of whoever tells the service manager that this node applies what is decided.
+    Turn,
 }
 
 /// Where the host's effects go that are for nobody on the core thread.

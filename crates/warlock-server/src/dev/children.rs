@@ -16,6 +16,7 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio::time::Instant;
 
 use super::{DevError, DevOptions, OWN_SETTINGS, Ports, loopback};
+use crate::service;
 use crate::settings::keys;
 
 /// Name of the flag that makes a node stop when its standard input ends.
@@ -166,6 +167,9 @@ impl Child {
             .process_group(0);
         for key in keys().iter().filter(|key| OWN_SETTINGS.contains(&key.path)) {
             command.env_remove(key.variable());
+        }
+        for variable in service::VARIABLES {
+            command.env_remove(variable);
         }
         let mut process = Command::from(command).kill_on_drop(true).spawn().map_err(failed)?;
         self.lifeline = process.stdin.take();

@@ -24,6 +24,8 @@ use warlock_paxos::Span;
 use crate::metrics::{Metrics, PREFIX};
 
 pub(crate) use facts::Facts;
+#[cfg(test)]
+pub(crate) use facts::Totals;
 
 use facts::FactsCollector;
 use limited::LimitedListener;
@@ -134,7 +136,7 @@ async fn readyz(State(sources): State<Arc<Sources>>) -> Response {
 }
 
 /// Why linearizable requests cannot be served, if they cannot.
-fn unready(facts: &dyn Facts) -> Option<&'static str> {
+pub(crate) fn unready(facts: &dyn Facts) -> Option<&'static str> {
     if facts.stopping() {
         Some("this node is stopping")
     } else if !facts.recovered() {
