@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Deadline of a command that names none.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,12 +27,17 @@ Exit status:
   4  timed out, or it is unknown whether the command took effect";
 
 const EXEC_EXAMPLES: &str = "\
-Prints the reply as redis-cli does: typed and quoted on a terminal, raw when piped.
-
 Examples:
   warlock-admin exec GET greeting
   warlock-admin exec SET job:7 me NX PX 30000
   warlock-admin --json exec MGET a b             {\"reply\":[\"1\",null]}";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(warlock-admin completions bash)      in this shell; or for every one of yours:
+  warlock-admin completions bash >~/.local/share/bash-completion/completions/warlock-admin
+  warlock-admin completions zsh >\"${fpath[1]}/_warlock-admin\"
+  warlock-admin completions fish >~/.config/fish/completions/warlock-admin.fish";
 
 /// Looks at a Warlock cluster and operates it.
 #[derive(Debug, Parser)]
@@ -65,7 +72,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Show every node: role, state, and how far it is behind the master.
     Status,
-    /// Show who belongs to the cluster, and where.
+    /// Show who belongs to the cluster, where, and how far it is behind the master.
     Members,
     /// Wait until the node can serve requests.
     WaitReady,
@@ -74,11 +81,25 @@ pub(crate) enum Action {
     /// Show the versions of this program and of every node.
     Version,
     /// Send a command, and show the reply.
+    ///
+    /// The reply looks as in redis-cli: typed and quoted on a terminal, raw when piped.
     #[command(after_help = EXEC_EXAMPLES)]
     Exec {
         /// Name and arguments of the command.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
+    },
+    /// Print what makes a shell complete this program's command line.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        directory: PathBuf,
     },
 }
 
@@ -91,7 +112,9 @@ impl Arguments {
             | Action::Members
             | Action::Digest
             | Action::Version
-            | Action::Exec { .. } => TIMEOUT,
+            | Action::Exec { .. }
+            | Action::Completions { .. }
+            | Action::Man { .. } => TIMEOUT,
         };
         self.timeout.unwrap_or(standard)
     }

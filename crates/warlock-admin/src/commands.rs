@@ -1,7 +1,9 @@
 //! What each action asks the node, and how it shows the answer.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use clap::CommandFactory;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -10,9 +12,10 @@ use warlock_client::{Client, Command, Error, Options, Value};
 
 use crate::arguments::{Action, Arguments};
 use crate::failure::{Failure, Kind};
+use crate::manual;
 use crate::output::Output;
 use crate::reply;
-use crate::status::{Members, Node, Status};
+use crate::status::{Members, Node, Status, known};
 
 /// Longest wait for one node to accept a connection, so that the next one has its chance.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(2);
@@ -41,8 +44,20 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Action::Digest => digest(&client, output).await?,
         Action::Version => version(&client, output).await?,
         Action::Exec { command } => exec(&client, command, output).await?,
+        Action::Completions { shell } => {
+            output.print(&manual::completions(Arguments::command(), *shell));
+        }
+        Action::Man { directory } => write_manual(directory)?,
     }
     Ok(())
+}
+
+fn write_manual(directory: &Path) -> Result<(), Failure> {
+    manual::write_pages(Arguments::command(), directory).map_err(|error| Failure {
+        kind: Kind::Refused,
+        message: format!("cannot write manual pages into {}: {error}", directory.display()),
+        next: "name a directory that you may write",
+    })
 }
 
 /// The object for programs, or the text for people.
@@ -137,7 +152,7 @@ async fn version(client: &Client, output: &Output) -> Result<(), Failure> {
         nodes.iter().map(|node| json!({ "id": node.id, "version": node.version })).collect();
     let object = json!({ "admin": own, "nodes": versions });
     show(output, &object, || {
-        let line = |node: &Node| format!("n{} {}\n", node.id, node.version);
+        let line = |node: &Node| format!("n{} {}\n", node.id, known(&node.version));
         let lines: String = nodes.iter().map(line).collect();
         output.print(format!("warlock-admin {own}\n{lines}").as_bytes());
     });

@@ -59,7 +59,8 @@ impl From<Error> for Failure {
         let (kind, next) = match error {
             Error::Connect { .. } => (
                 Kind::CannotConnect,
-                "check that warlockd runs there, or name another node with --addr",
+                "check that warlockd runs and listens for clients there, or name another node with \
+                 --addr",
             ),
             Error::Refused(_) => (
                 Kind::Refused,
@@ -70,7 +71,7 @@ impl From<Error> for Failure {
                 "look whether it took effect before you repeat it; --timeout gives it more time",
             ),
             Error::Server(_) => (Kind::Refused, "nothing was changed; correct the command"),
-            Error::Usage(_) => (Kind::Usage, "use a client that has the connection to itself"),
+            Error::Usage(_) => (Kind::Usage, "use redis-cli, which has its connection to itself"),
         };
         Self { kind, message, next }
     }

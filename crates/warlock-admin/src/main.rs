@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod manual;
 mod output;
 mod reply;
 mod status;

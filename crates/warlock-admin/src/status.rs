@@ -51,20 +51,19 @@ impl Status {
             "STATE",
             "ADDRESS",
             "APPLIED",
-            "BEHIND MASTER",
+            "BEHIND MASTER BY",
             "LEASE LEFT",
             "VERSION",
         ]);
         for node in &self.nodes {
             let lease = node.lease_ms_left.map_or("-".to_owned(), |left| format!("{left} ms"));
-            let behind = if self.master.is_some() { slots(node.lag) } else { "?".to_owned() };
             table.add_row([
                 Cell::new(format!("n{}", node.id)),
                 node.role_cell(),
                 node.state_cell(),
                 Cell::new(known(&node.addr)),
                 Cell::new(format!("s{}", node.applied)).set_alignment(CellAlignment::Right),
-                Cell::new(behind).set_alignment(CellAlignment::Right),
+                node.behind_cell(self.master.is_some()),
                 Cell::new(lease).set_alignment(CellAlignment::Right),
                 Cell::new(known(&node.version)),
             ]);
@@ -76,7 +75,9 @@ impl Status {
 impl Members {
     /// Prints a table of who belongs to the cluster.
     pub(crate) fn print(&self, output: &Output) {
-        let mut table = output.table(&["NODE", "ROLE", "STATE", "ADDRESS", "PEER ADDRESS"]);
+        let header = ["NODE", "ROLE", "STATE", "ADDRESS", "PEER ADDRESS", "BEHIND MASTER BY"];
+        let mut table = output.table(&header);
+        let has_master = self.nodes.iter().any(|node| node.role == "master");
         for node in &self.nodes {
             table.add_row([
                 Cell::new(format!("n{}", node.id)),
@@ -84,6 +85,7 @@ impl Members {
                 node.state_cell(),
                 Cell::new(known(&node.addr)),
                 Cell::new(known(&node.peer)),
+                node.behind_cell(has_master),
             ]);
         }
         output.print_table(&table);
@@ -91,6 +93,12 @@ impl Members {
 }
 
 impl Node {
+    /// How much the node lacks, which only a master can tell.
+    fn behind_cell(&self, has_master: bool) -> Cell {
+        let text = if has_master { slots(self.lag) } else { "?".to_owned() };
+        Cell::new(text).set_alignment(CellAlignment::Right)
+    }
+
     fn role_cell(&self) -> Cell {
         let cell = Cell::new(&self.role);
         if self.role == "master" { cell.add_attribute(Attribute::Bold) } else { cell }
@@ -115,6 +123,6 @@ fn slots(count: u64) -> String {
 }
 
 /// What a node does not know yet is empty in its answer.
-fn known(text: &str) -> &str {
+pub(crate) fn known(text: &str) -> &str {
     if text.is_empty() { "?" } else { text }
 }

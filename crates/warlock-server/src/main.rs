@@ -1,6 +1,9 @@
 //! `warlockd`: the command line of the daemon.
 //!
-//! Exit: 0 after an orderly stop, 1 if the node failed, 2 for wrong usage or settings.
+//! Exit: 0 after an orderly stop, 1 if the node failed, 2 for wrong usage or settings, 3 if its
+//! state differs from the master's.
+
+mod manual;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +11,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 use rustix::process::{Signal, getpid, kill_process};
+use warlock_server::RunError;
 use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{Layers, Problems, Settings, keys};
@@ -22,10 +27,16 @@ const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
 
+/// The state of the node differs from the master's; to start it again would serve wrong data.
+const DIVERGED: u8 = 3;
+
 /// How long an orderly stop may take after the parent process ended.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
 
-const ABOUT: &str = "\
+const ABOUT: &str =
+    "A strongly consistent lock manager and key-value store that speaks the Redis protocol";
+
+const LONG_ABOUT: &str = "\
 A strongly consistent lock manager and key-value store that speaks the Redis protocol.
 
 One warlockd is one node; 3, 5 or 7 of them make a cluster that goes on while any minority fails.
@@ -40,14 +51,19 @@ Examples:
   warlockd --config warlock.toml --log.level debug
   WARLOCK_NODE_ID=2 warlockd --config warlock.toml
 
-A flag beats its environment variable (--client.listen: WARLOCK_CLIENT_LISTEN), that beats the
-file, and the file beats the default.
+Precedence:
+  A flag beats its environment variable (--client.listen: WARLOCK_CLIENT_LISTEN), that beats the
+  file, and the file beats the default.
 
-Exit status: 0 after an orderly stop (SIGTERM, Ctrl-C), 1 if the node failed, 2 for wrong usage or
-settings.";
+Exit status:
+  0  after an orderly stop (SIGTERM, Ctrl-C): the master hands over, clients get their replies
+  1  the node failed, and standard error says why
+  2  the command line or the settings are wrong
+  3  the state of the node differs from the master's; keep its data for diagnosis";
 
 #[derive(Debug, Parser)]
-#[command(name = "warlockd", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "warlockd", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = EXAMPLES)]
 struct Cli {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
@@ -69,6 +85,17 @@ enum Action {
     CheckConfig {
         /// The TOML file
         file: PathBuf,
+    },
+    /// Print what makes a shell complete this program's command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        directory: PathBuf,
     },
 }
 
@@ -104,6 +131,15 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Action::Dev(arguments)) => run_dev(arguments, flags),
         Some(Action::CheckConfig { file }) => check_config(&file, flags),
+        Some(Action::Completions { shell }) => {
+            // Whoever closed standard output has read enough.
+            let _ = io::stdout().write_all(&manual::completions(command(), shell));
+            ExitCode::SUCCESS
+        }
+        Some(Action::Man { directory }) => match manual::write_pages(command(), &directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("cannot write into {}: {error}", directory.display())),
+        },
         None => run_node(cli.config, cli.exit_with_stdin, flags),
     }
 }
@@ -159,7 +195,11 @@ fn run_node(
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => {
+            complain(&error);
+            let diverged = matches!(error, RunError::Diverged(_));
+            ExitCode::from(if diverged { DIVERGED } else { FAILED })
+        }
     }
 }
 
@@ -293,6 +333,28 @@ mod tests {
         }
         assert!(help.contains("warlockd dev "), "{help}");
         assert!(help.contains("[default: 127.0.0.1:6379]"), "{help}");
+    }
+
+    #[test]
+    fn pages_and_completions_name_every_command_and_setting() {
+        let directory = tempfile::tempdir().unwrap();
+        manual::write_pages(command(), directory.path()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        let page = read("warlockd.8").replace('\\', "");
+        assert!(page.contains("\n.SH EXAMPLES\n.nf\n"), "{page}");
+        let shells = [Shell::Bash, Shell::Zsh, Shell::Fish];
+        let scripts = shells.map(|shell| manual::completions(command(), shell));
+        let scripts = scripts.map(|script| String::from_utf8(script).unwrap());
+        for visible in command().get_subcommands().filter(|visible| !visible.is_hide_set()) {
+            let name = visible.get_name();
+            assert!(page.contains(&format!("warlockd-{name}(8)")), "{page}");
+            assert!(read(&format!("warlockd-{name}.8")).contains(".SH SYNOPSIS"), "{name}");
+            assert!(scripts.iter().all(|script| script.contains(name)), "{name}");
+        }
+        for key in keys() {
+            assert!(page.contains(&format!("--{}", key.flag())), "{page}");
+            assert!(scripts.iter().all(|script| script.contains(key.flag())), "{}", key.path);
+        }
     }
 
     #[test]

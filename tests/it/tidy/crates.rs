@@ -40,7 +40,19 @@ const CRATES_MAX: usize = 9;
 /// Direct dependencies that each crate may have. To add one, add it here with the change that
 /// needs it, and say in the description of the change why no present library does the job.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
-    ("warlock-admin", &["clap", "comfy-table", "serde", "serde_json", "tokio", "warlock-client"]),
+    (
+        "warlock-admin",
+        &[
+            "clap",
+            "clap_complete",
+            "clap_mangen",
+            "comfy-table",
+            "serde",
+            "serde_json",
+            "tokio",
+            "warlock-client",
+        ],
+    ),
     ("warlock-client", &["bytes", "getrandom", "rustix", "tokio", "warlock-resp"]),
     (
         "warlock-node",
@@ -65,6 +77,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "axum",
             "bytes",
             "clap",
+            "clap_complete",
+            "clap_mangen",
             "crc32c",
             "getrandom",
             "mio",

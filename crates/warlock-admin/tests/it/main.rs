@@ -65,10 +65,10 @@ fn status_shows_every_node_and_how_far_it_is_behind() {
     let expected = "\
 cluster test, view v1, master n2
 
-NODE  ROLE      STATE  ADDRESS        APPLIED  BEHIND MASTER  LEASE LEFT  VERSION
-n1    follower  up     10.0.0.1:6379     s120         1 slot           -  0.1.0
-n2    master    up     10.0.0.2:6379     s121        0 slots      437 ms  0.1.0
-n3    follower  down   ?                   s7      114 slots           -  ?
+NODE  ROLE      STATE  ADDRESS        APPLIED  BEHIND MASTER BY  LEASE LEFT  VERSION
+n1    follower  up     10.0.0.1:6379     s120            1 slot           -  0.1.0
+n2    master    up     10.0.0.2:6379     s121           0 slots      437 ms  0.1.0
+n3    follower  down   ?                   s7         114 slots           -  ?
 ";
     assert_eq!(text, expected);
 }
@@ -100,9 +100,16 @@ fn members_are_one_object_too() {
     let status: Value = serde_json::from_str(STATUS).unwrap();
     let node = node(&[("WARLOCK MEMBERS", &bulk(&status["nodes"].to_string()))]);
     let people = stdout(&run(&format!("--addr {} members", node.address)));
-    assert!(people.lines().nth(1).unwrap().ends_with("10.0.0.1:7379"), "{people}");
+    let expected = "\
+NODE  ROLE      STATE  ADDRESS        PEER ADDRESS   BEHIND MASTER BY
+n1    follower  up     10.0.0.1:6379  10.0.0.1:7379            1 slot
+n2    master    up     10.0.0.2:6379  10.0.0.2:7379           0 slots
+n3    follower  down   ?              10.0.0.3:7379         114 slots
+";
+    assert_eq!(people, expected);
     let programs = object(&stdout(&run(&format!("--addr {} --json members", node.address))));
     assert_eq!(programs["nodes"][1]["peer"], json!("10.0.0.2:7379"));
+    assert_eq!(programs["nodes"][2]["lag"], json!(114));
 }
 
 #[test]
@@ -113,7 +120,7 @@ fn digest_and_version_have_both_forms() {
     assert_eq!(ask("digest"), "s9 00ff\n");
     assert_eq!(object(&ask("--json digest")), json!({ "applied": 9, "digest": "00ff" }));
     let own = env!("CARGO_PKG_VERSION");
-    assert_eq!(ask("version"), format!("warlock-admin {own}\nn1 0.1.0\nn2 0.1.0\nn3 \n"));
+    assert_eq!(ask("version"), format!("warlock-admin {own}\nn1 0.1.0\nn2 0.1.0\nn3 ?\n"));
     let version = object(&ask("--json version"));
     assert_eq!((&version["admin"], &version["nodes"][1]["id"]), (&json!(own), &json!(2)));
 }
@@ -199,4 +206,46 @@ fn help_teaches_by_example() {
         let text = stdout(&run(arguments));
         assert!(text.contains(example), "{text}");
     }
+}
+
+/// Every command that the help of `program` names.
+fn commands() -> Vec<String> {
+    let help = stdout(&run("--help"));
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<String> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(names.contains(&"status".to_owned()), "{help}");
+    names
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&format!("completions {shell}")));
+        for name in commands() {
+            assert!(script.contains(&name), "{name} is not in: {script}");
+        }
+    }
+    assert_eq!(code(&run("completions cmd.exe")), 2);
+}
+
+#[test]
+fn manual_pages_describe_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("man").display().to_string();
+    assert_eq!(stdout(&run(&format!("man {path}"))), "");
+    let read = |name: &str| std::fs::read_to_string(format!("{path}/{name}.1")).unwrap();
+    let main = read("warlock-admin");
+    for name in commands() {
+        let title = format!("warlock\\-admin\\-{}", name.replace('-', "\\-"));
+        assert!(main.contains(&title), "{title} is not in: {main}");
+        let page = read(&format!("warlock-admin-{name}"));
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    // Examples are not run together into a paragraph.
+    assert!(main.contains("\n.SH EXAMPLES\n.nf\n"), "{main}");
+    assert!(main.contains("\n.SH \"EXIT STATUS\"\n.nf\n"), "{main}");
+    let output = run("man /dev/null/pages");
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("/dev/null/pages"));
 }
