@@ -16,6 +16,7 @@ mod partition;
 mod pause;
 mod power;
 mod protocol;
+mod service;
 mod settings;
 mod stop;
 mod tidy;
