@@ -31,6 +31,8 @@ struct Batch<'a> {
 struct Totals {
     seeds: u64,
     virtual_ns: u64,
+    /// Sum of the trace hashes, which is the same in whatever order the seeds end.
+    traces: u64,
     counters: Counters,
     failures: Vec<Outcome>,
     shown: Option<Instant>,
@@ -94,6 +96,7 @@ impl Batch<'_> {
         let mut totals = self.totals.lock().expect("a thread that panics ends the program");
         totals.seeds += 1;
         totals.virtual_ns += outcome.virtual_ns;
+        totals.traces = totals.traces.wrapping_add(outcome.trace_hash);
         totals.counters.add(&outcome.counters);
         if !outcome.passed() {
             Self::show_failure(&outcome);
@@ -138,12 +141,13 @@ impl Batch<'_> {
         } else {
             println!(
                 "{} seeds from {} in {seconds:.0} s: {:.1} seeds/s, {:.0}x real time per core, \
-                 {:.1} h of virtual time, {} failed",
+                 {:.1} h of virtual time, traces {:016x}, {} failed",
                 totals.seeds,
                 self.args.from,
                 rate.seeds,
                 rate.speed,
                 rate.hours,
+                totals.traces,
                 totals.failures.len()
             );
             print!("{}", totals.counters);
@@ -199,12 +203,13 @@ fn json(totals: &Totals, seconds: f64, rate: &Rate) -> String {
         .collect();
     format!(
         "{{\"seeds\":{},\"seconds\":{seconds:.1},\"seeds_per_second\":{:.2},\
-         \"real_time_factor\":{:.1},\"virtual_hours\":{:.2},\"failed\":[{}],\
+         \"real_time_factor\":{:.1},\"virtual_hours\":{:.2},\"traces\":\"{:016x}\",\"failed\":[{}],\
          \"counters\":{{{}}}}}",
         totals.seeds,
         rate.seeds,
         rate.speed,
         rate.hours,
+        totals.traces,
         failed.join(","),
         counters.join(",")
     )
