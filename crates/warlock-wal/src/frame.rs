@@ -5,13 +5,12 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes};
 use warlock_paxos::{Ballot, Batch, NodeId, Slot, SlotRange, View};
 
-use crate::limits::{PAGE, PAGE_BYTES, SECTOR};
+use crate::limits::{PAGE_BYTES, SECTOR};
 use crate::mark::{ENTRY_LENGTH, Kind, MARK_LENGTH, Mark, Summary};
+use crate::zeros::{ZEROS, is_zero};
 
 const ACCEPT: u8 = 1;
 const LEARN: u8 = 2;
-
-static ZEROS: [u8; 16 * PAGE] = [0; 16 * PAGE];
 
 /// What a frame holds about one slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +152,7 @@ impl ZeroSectors {
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (part, rest) = bytes.split_at(bytes.len().min(SECTOR - self.filled));
-            self.is_zero = self.is_zero && part.iter().all(|byte| *byte == 0);
+            self.is_zero = self.is_zero && is_zero(part);
             self.filled += part.len();
             if self.filled == SECTOR {
                 self.count += u32::from(self.is_zero);

@@ -22,6 +22,7 @@ mod recovery;
 mod segment;
 mod snapshot;
 mod wal;
+mod zeros;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{IoError, WalError};

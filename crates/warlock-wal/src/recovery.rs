@@ -14,6 +14,7 @@ use crate::limits::{PAGE, PAGE_BYTES, SCAN_BYTES, SECTOR, SUSPECT_WINDOW};
 use crate::mark::{Found, Kind, MARK_LENGTH, Mark, Summary};
 use crate::recovered::{Note, Slots, Tail};
 use crate::segment::{self, HeaderPage, SegmentHeader};
+use crate::zeros::is_zero;
 
 /// What was read from all segments.
 pub(crate) struct Scan<F> {
@@ -459,10 +460,6 @@ fn seals(page: &[u8], salt: u64, offset: u64) -> impl Iterator<Item = Found> {
     let sector = &page[..page.len().min(SECTOR)];
     let copies = sector.chunks_exact(MARK_LENGTH);
     copies.filter_map(move |copy| Mark::decode(copy, Kind::Seal, salt, offset))
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn to_index(bytes: u64) -> usize {

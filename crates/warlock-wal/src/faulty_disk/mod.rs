@@ -1,6 +1,7 @@
 //! The double of a disk: in memory, deterministic, and as unreliable as it is told to be.
 
 mod faults;
+mod pages;
 mod random;
 mod state;
 
@@ -124,7 +125,7 @@ impl FaultyDisk {
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         let file = state.entries.get(name)?;
-        Some(state.files[file].seen.clone())
+        Some(state.files[file].seen.to_vec())
     }
 
     /// The content of a file on the medium, once what was not lost has reached it. Shorter than
@@ -132,7 +133,7 @@ impl FaultyDisk {
     #[must_use]
     pub fn medium(&self, name: &str) -> Option<Vec<u8>> {
         let mut state = self.state();
-        state.entries.contains_key(name).then(|| state.at_rest(name).to_vec())
+        state.entries.contains_key(name).then(|| state.at_rest(name))
     }
 
     /// Turns one bit of a file over, on the medium. Bit 0 is the lowest of the first byte.

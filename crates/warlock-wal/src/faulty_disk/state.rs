@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 
 use super::faults::{Failure, Outcome};
+use super::pages::Pages;
 use super::random::Random;
 use crate::limits::SECTOR;
 
@@ -36,10 +37,12 @@ pub(super) struct State {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     /// As processes see it.
-    pub(super) seen: Vec<u8>,
-    durable: Vec<u8>,
+    pub(super) seen: Pages,
+    durable: Pages,
     /// What was done to the file since it was synced.
     pending: Vec<Write>,
+    /// Processes see something that will not become durable: a write was lost or went elsewhere.
+    is_parted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -178,11 +181,14 @@ impl State {
                 Err(Failure::Full.error())
             }
             Step::Fail(Failure::LostWrite) => {
-                Write::Bytes { offset, bytes }.apply(&mut self.content(file).seen);
+                let content = self.content(file);
+                content.is_parted = true;
+                Write::Bytes { offset, bytes }.apply(&mut content.seen);
                 Ok(())
             }
             Step::Fail(Failure::MisdirectedWrite(distance)) => {
                 let content = self.content(file);
+                content.is_parted = true;
                 let end = content.seen.len().saturating_sub(bytes.len());
                 let elsewhere = (offset + as_index(distance)).min(end);
                 let write = Write::Bytes { offset, bytes };
@@ -201,18 +207,16 @@ impl State {
     }
 
     pub(super) fn read(&self, file: FileId, buffer: &mut [u8], offset: u64) -> usize {
-        let seen = &self.files[&file].seen;
-        let start = as_index(offset).min(seen.len());
-        let count = buffer.len().min(seen.len() - start);
-        buffer[..count].copy_from_slice(&seen[start..start + count]);
-        count
+        self.files[&file].seen.read(as_index(offset), buffer)
     }
 
     pub(super) fn sync_data(&mut self, file: FileId) -> io::Result<()> {
         match self.step() {
             Step::Crash => Err(stopped()),
             Step::Fail(failure) => {
-                self.content(file).pending.clear();
+                let content = self.content(file);
+                content.is_parted |= !content.pending.is_empty();
+                content.pending.clear();
                 Err(failure.error())
             }
             Step::Go if self.is_lying => Ok(()),
@@ -225,7 +229,7 @@ impl State {
 
     pub(super) fn drop_cache(&mut self, file: FileId) {
         let content = self.content(file);
-        content.seen.clone_from(&content.durable);
+        content.forget_seen();
         for write in &content.pending {
             write.apply(&mut content.seen);
         }
@@ -240,20 +244,23 @@ impl State {
         change: impl FnOnce(&mut [u8]),
     ) {
         let content = self.content_at_rest(name);
-        let range = as_index(offset)..as_index(offset + length);
-        change(content.durable.get_mut(range).expect("the file is so long"));
-        content.seen.clone_from(&content.durable);
+        let mut bytes = vec![0; as_index(length)];
+        let count = content.durable.read(as_index(offset), &mut bytes);
+        assert_eq!(count, bytes.len(), "the file is so long");
+        change(&mut bytes);
+        content.durable.put(as_index(offset), &bytes);
+        content.forget_seen();
     }
 
     /// What the medium holds of a file once everything that waits is written back.
-    pub(super) fn at_rest(&mut self, name: &str) -> &[u8] {
-        &self.content_at_rest(name).durable
+    pub(super) fn at_rest(&mut self, name: &str) -> Vec<u8> {
+        self.content_at_rest(name).durable.to_vec()
     }
 
     pub(super) fn cut(&mut self, name: &str, length: u64) {
         let content = self.content_at_rest(name);
         content.durable.truncate(as_index(length));
-        content.seen.clone_from(&content.durable);
+        content.forget_seen();
     }
 
     pub(super) fn restart(&mut self, outcome: Outcome) {
@@ -374,8 +381,19 @@ impl Content {
 
     fn write_back(&mut self) {
         for write in self.pending.drain(..) {
-            write.apply(&mut self.durable);
+            if self.is_parted {
+                write.apply(&mut self.durable);
+            } else {
+                // In the end both are the same, so pages need not be written twice.
+                write.share(&mut self.durable, &self.seen);
+            }
         }
+    }
+
+    /// What processes see is what the medium holds, and nothing else.
+    fn forget_seen(&mut self) {
+        self.seen.clone_from(&self.durable);
+        self.is_parted = false;
     }
 
     fn lose_power(&mut self, outcome: Outcome, random: &mut Random) {
@@ -392,24 +410,28 @@ impl Content {
                 }
             }
         }
-        self.seen.clone_from(&self.durable);
+        self.forget_seen();
     }
 }
 
 impl Write {
-    fn apply(&self, content: &mut Vec<u8>) {
+    fn apply(&self, content: &mut Pages) {
         match self {
-            Self::Bytes { offset, bytes } => put(content, *offset, bytes),
-            Self::Length(length) => {
-                if *length > content.len() {
-                    content.resize(*length, 0);
-                }
-            }
+            Self::Bytes { offset, bytes } => content.put(*offset, bytes),
+            Self::Length(length) => content.grow(*length),
+        }
+    }
+
+    /// Applies the write by taking over what `from` holds in its place.
+    fn share(&self, content: &mut Pages, from: &Pages) {
+        match self {
+            Self::Bytes { offset, bytes } => content.share(from, *offset, bytes.len()),
+            Self::Length(length) => content.grow(*length),
         }
     }
 
     /// Applies any of the sectors.
-    fn apply_in_part(&self, content: &mut Vec<u8>, random: &mut Random) {
+    fn apply_in_part(&self, content: &mut Pages, random: &mut Random) {
         match self {
             Self::Bytes { offset, bytes } => {
                 let mut start = 0;
@@ -417,7 +439,7 @@ impl Write {
                     let to_boundary = SECTOR - (offset + start) % SECTOR;
                     let end = bytes.len().min(start + to_boundary);
                     if random.coin() {
-                        put(content, offset + start, &bytes[start..end]);
+                        content.put(offset + start, &bytes[start..end]);
                     }
                     start = end;
                 }
@@ -474,14 +496,6 @@ impl Failure {
             }
         }
     }
-}
-
-fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[offset..end].copy_from_slice(bytes);
 }
 
 fn stopped() -> io::Error {
