@@ -18,6 +18,8 @@ pub struct RecoveryOptions<'a> {
     pub node: NodeId,
     /// Length of a log file, in bytes.
     pub segment_bytes: u64,
+    /// Parts of the state machine that are locked alone; a power of two, the same on all nodes.
+    pub shards: usize,
     /// Becomes the incarnation of a directory that is new (P7): random, never given twice.
     pub incarnation: Incarnation,
     /// Random bits that differ from start to start.
@@ -87,7 +89,8 @@ impl<D: Disk> Recovery<D> {
         let snapshots = Snapshots::new(disk);
         let own_order = if mutant!(HashOrderOfNode) { salt(incarnation) } else { 0 };
         let hash_seed = u64::from(crc32c::crc32c(options.cluster.as_bytes())) ^ own_order;
-        let (mut applier, reader) = warlock_store::new(Options { hash_seed, ..Options::default() });
+        let (mut applier, reader) =
+            warlock_store::new(Options { hash_seed, shards: options.shards });
         if let Some(meta) = &recovered.snapshot {
             restore(&snapshots, meta, &mut applier)?;
         }

@@ -41,6 +41,7 @@ fn a_directory_of_another_node_or_cluster_is_refused() {
         cluster: "blue",
         node: NodeId::new(1),
         segment_bytes: 1024 * 1024,
+        shards: 16,
         incarnation: Incarnation::new(7),
         entropy: 1,
     };

@@ -65,6 +65,7 @@ impl Rig {
             cluster: "test",
             node: NODE,
             segment_bytes: 1024 * 1024,
+            shards: 16,
             incarnation: Incarnation::new(incarnation),
             entropy: 1,
         };

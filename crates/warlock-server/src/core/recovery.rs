@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use warlock_node::{Recovery, RecoveryOptions, Shared};
 use warlock_paxos::Incarnation;
+use warlock_store::limits::SHARDS;
 use warlock_wal::{FsDisk, Identity};
 
 use super::RunError;
@@ -57,6 +58,7 @@ fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
         cluster: &settings.cluster.name,
         node: settings.node_id,
         segment_bytes: settings.wal.segment_bytes,
+        shards: SHARDS,
         incarnation: Incarnation::new(u128::from_le_bytes(random_bytes()?)),
         entropy: u64::from_le_bytes(random_bytes()?),
     };

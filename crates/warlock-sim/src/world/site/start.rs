@@ -18,6 +18,10 @@ use super::super::weather::MILLISECOND;
 use super::Process;
 use super::front::Front;
 
+/// Parts of a simulated state machine: several, so that commands touch more than one of them, and
+/// no more, because a process begins with making them.
+const SHARDS: usize = 16;
+
 /// The name of every simulated cluster.
 const CLUSTER: &str = "sim";
 
@@ -44,6 +48,7 @@ impl World {
             cluster: CLUSTER,
             node,
             segment_bytes: self.weather.segment_bytes,
+            shards: SHARDS,
             incarnation,
             entropy,
         };
