@@ -54,8 +54,7 @@ impl Content {
         }
         self.length += 1;
         for (hash, base) in self.hash.iter_mut().zip(HASH_BASES) {
-            let sum = u128::from(*hash) * base + u128::from(byte) + 1;
-            *hash = u64::try_from(sum % HASH_PRIME).expect("below the prime");
+            *hash = rest(u128::from(*hash) * base + u128::from(byte) + 1);
         }
     }
 
@@ -86,7 +85,17 @@ impl Content {
 }
 
 /// The Mersenne prime 2^61 - 1.
-const HASH_PRIME: u128 = (1 << 61) - 1;
+const HASH_PRIME: u64 = (1 << 61) - 1;
+
+/// The rest of `number`, which is below 2^123, when it is divided by the prime: 2^61 counts as one,
+/// and no slow division of 128 bits is needed.
+fn rest(number: u128) -> u64 {
+    let low = u64::try_from(number & u128::from(HASH_PRIME)).expect("61 bits");
+    let sum = low + u64::try_from(number >> 61).expect("62 bits");
+    let sum = (sum & HASH_PRIME) + (sum >> 61);
+    if sum >= HASH_PRIME { sum - HASH_PRIME } else { sum }
+}
+
 const HASH_BASES: [u128; 2] = [0x0c3f_5a1d_94e7_b26b, 0x15d2_88f3_61a9_c04f];
 
 /// What one key holds.

@@ -4,7 +4,7 @@
 //! it is its length. Without this a search would try all orders of the tokens whose outcome is
 //! unknown.
 
-use std::collections::BTreeSet;
+use hashbrown::HashTable;
 
 use super::model::{Action, Content, State};
 use super::search::Step;
@@ -12,7 +12,8 @@ use super::search::Step;
 /// The beginnings of all contents that were read.
 #[derive(Clone, Debug)]
 pub(super) struct Prefixes {
-    marks: BTreeSet<(u64, [u64; 2])>,
+    /// By a part of themselves, which is a hash already.
+    marks: HashTable<(u64, [u64; 2])>,
     /// The length of the longest.
     longest: u64,
     /// There is one key, and it only grows.
@@ -41,22 +42,30 @@ impl Prefixes {
         }
         read.sort_unstable_by_key(|bytes| core::cmp::Reverse(bytes.len()));
         let longest = read.first().map_or(0, |bytes| bytes.len() as u64);
-        let mut marks = BTreeSet::from([Content::EMPTY.mark()]);
+        let mut seen = Self { marks: HashTable::new(), longest, only_grows };
+        seen.mark(&Content::EMPTY);
         for bytes in read {
-            if !marks.contains(&Content::of(bytes).mark()) {
+            if !seen.begins_like(&Content::of(bytes)) {
                 let mut content = Content::EMPTY;
-                marks.extend(bytes.iter().map(|&byte| {
+                for &byte in bytes {
                     content.push(byte);
-                    content.mark()
-                }));
+                    seen.mark(&content);
+                }
             }
         }
-        Some(Self { marks, longest, only_grows })
+        Some(seen)
+    }
+
+    fn mark(&mut self, content: &Content) {
+        let mark = content.mark();
+        let hash = |mark: &(u64, [u64; 2])| spread(mark.1[0]);
+        self.marks.entry(hash(&mark), |known| *known == mark, hash).or_insert(mark);
     }
 
     /// Whether somebody read a content that begins like this.
     pub(super) fn begins_like(&self, content: &Content) -> bool {
-        self.marks.contains(&content.mark())
+        let mark = content.mark();
+        self.marks.find(spread(mark.1[0]), |known| *known == mark).is_some()
     }
 
     /// Whether the keys can hold this on their way to what was read.
@@ -66,4 +75,9 @@ impl Prefixes {
                 .content
                 .is_none_or(|content| content.length() > self.longest || self.begins_like(&content))
     }
+}
+
+/// The table looks at the highest bits too, and a hash of contents has 61.
+const fn spread(hash: u64) -> u64 {
+    hash.rotate_left(32)
 }

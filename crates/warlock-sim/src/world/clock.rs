@@ -32,18 +32,25 @@ impl Clock {
 
     /// What CLOCK_BOOTTIME shows at the true time `truth`.
     pub(super) fn at(&self, truth: u64) -> Instant {
-        let grown = u128::from(truth.saturating_sub(self.since)) * u128::from(self.rate)
-            / u128::from(TRUE_RATE);
-        let reading = self.base + u64::try_from(grown).expect("runs are short");
+        let span = truth.saturating_sub(self.since);
+        let grown = span.checked_mul(self.rate).expect("runs are short") / TRUE_RATE;
+        let reading = self.base + grown;
         Instant::from_nanos(reading.saturating_add_signed(self.misread()))
     }
 
     /// The first true time at which CLOCK_BOOTTIME shows `local` or more.
     pub(super) fn when(&self, local: Instant) -> u64 {
         let local = local.nanos().saturating_sub_signed(self.misread());
-        let missing = u128::from(local.saturating_sub(self.base)) * u128::from(TRUE_RATE);
-        let span = missing.div_ceil(u128::from(self.rate));
-        self.since.saturating_add(u64::try_from(span).unwrap_or(u64::MAX))
+        let missing = local.saturating_sub(self.base);
+        let span = match missing.checked_mul(TRUE_RATE) {
+            Some(product) => product.div_ceil(self.rate),
+            // A time that never comes.
+            None => {
+                let product = u128::from(missing) * u128::from(TRUE_RATE);
+                u64::try_from(product.div_ceil(u128::from(self.rate))).unwrap_or(u64::MAX)
+            }
+        };
+        self.since.saturating_add(span)
     }
 
     /// What the wall clock shows, in microseconds since 1970.

@@ -20,7 +20,7 @@ impl World {
             let late = step > 0 && self.random.chance(120);
             let now = self.now(index);
             let Some(process) = &mut self.sites[index].process else { return };
-            if late && process.node.deliverable() > 0 {
+            if late && process.node.has_waiting() {
                 if !process.has_work {
                     process.has_work = true;
                     let at = self.time + self.random.between(1, step);
@@ -30,8 +30,7 @@ impl World {
                 break;
             }
             let choice = self.random.index(16);
-            let delivered = process.node.deliver(now.boot, now.wall, choice);
-            if !delivered && process.node.deliverable() == 0 {
+            if !process.node.deliver(now.boot, now.wall, choice) {
                 break;
             }
         }
