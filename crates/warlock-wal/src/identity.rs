@@ -137,7 +137,12 @@ impl<D: Disk> Identity<D> {
             None => {}
         }
         self.peers.insert(node, incarnation);
-        self.store()
+        let stored = self.store();
+        if stored.is_err() {
+            // Whoever asks again must not be told that it is known: it may be forgotten.
+            self.peers.remove(&node);
+        }
+        stored
     }
 
     /// The name of the cluster.

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use warlock_paxos::{Incarnation, NodeId};
-use warlock_wal::{Disk, DiskFile, FaultyDisk, Identity, IdentityError, Outcome};
+use warlock_wal::{Disk, DiskFile, Failure, FaultyDisk, Identity, IdentityError, Outcome};
 
 use crate::model::{load_or_create, open};
 
@@ -49,6 +49,31 @@ fn a_directory_of_another_cluster_or_node_is_refused_with_both_names() {
     assert!(matches!(error, IdentityError::OtherNode { .. }));
     let text = error.to_string();
     assert!(text.contains("n3") && text.contains("n4"), "{text}");
+}
+
+#[test]
+fn a_peer_is_met_only_once_that_is_durable() {
+    let steps = {
+        let disk = FaultyDisk::new(1);
+        let mut identity = Identity::create(disk.clone(), "c", node(1), incarnation(1)).unwrap();
+        let before = disk.steps();
+        identity.remember_peer(node(2), incarnation(22)).unwrap();
+        disk.steps() - before
+    };
+    for step in 1..=steps {
+        let disk = FaultyDisk::new(1);
+        let mut identity = Identity::create(disk.clone(), "c", node(1), incarnation(1)).unwrap();
+        disk.fail_at(disk.steps() + step, Failure::Io);
+        let refused = identity.remember_peer(node(2), incarnation(22));
+        assert!(matches!(refused, Err(IdentityError::Io(_))), "step {step}");
+        assert_eq!(identity.peer(node(2)), None, "step {step}");
+        // The peer connects again.
+        identity.remember_peer(node(2), incarnation(22)).unwrap();
+        let disk = disk.restart(Outcome::Lost);
+        let mut identity = Identity::load(disk).unwrap().unwrap();
+        let other = identity.remember_peer(node(2), incarnation(23));
+        assert!(matches!(other, Err(IdentityError::OtherPeer { .. })), "step {step}");
+    }
 }
 
 #[test]
