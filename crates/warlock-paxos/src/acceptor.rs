@@ -296,6 +296,15 @@ impl Acceptor {
         self.grant.filter(|grant| now < grant.end).map(|grant| grant.ballot)
     }
 
+    /// Until when this acceptor refuses the ballots of all nodes but `node`: while a lease runs that
+    /// it granted that node (L1), and while it is silent (L2). `None` if it does not. For observers
+    /// that compare with what a master trusts.
+    #[must_use]
+    pub fn refuses_others_than(&self, node: NodeId) -> Option<Instant> {
+        let granted = self.grant.filter(|grant| grant.ballot.node == node).map(|grant| grant.end);
+        granted.max(self.silent_until)
+    }
+
     /// When what this acceptor refuses now ends: the lease that it granted (L1), and the silence
     /// after its start (L2). For explorers that step from one decisive instant to the next.
     pub fn refusals_end(&self) -> impl Iterator<Item = Instant> + '_ {

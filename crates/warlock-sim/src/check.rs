@@ -8,7 +8,12 @@
 //! | [`Agreement`] | every node decides the same batch for a slot | P3, P4 |
 //! | [`Immutability`] | a node applies in order and never decides anew | P5, P6 |
 //! | [`Ballots`] | ballots never fall, also across restarts | P1, P2, P3 |
+//! | [`Accepts`] | what was accepted is there after a restart, or missed | P1, P6 |
+//! | [`Readers`] | a quorum could read every slot for a new leader | P4, P6 |
+//! | [`Watermarks`] | a leader calls decided only what its own ballot chose | P4, W1, Fate |
+//! | [`Declines`] | a leader proposes nothing that it declined | Fate |
 //! | [`LeaseExclusion`] | at most one node may serve at a time | L1, L2, L3, L5 |
+//! | [`lease_cover`] | a quorum refuses others for as long as a master may serve | L1, L2 |
 //! | [`Digests`] | equal slots, equal states | P5 |
 //! | [`AcknowledgedSlots`] | readers and survivors hold every acknowledged write | L3, L4, P1 |
 //! | [`SingleApplication`] | a proposal is executed at most once, a refused one never | W1 |
@@ -28,9 +33,12 @@
 //!
 //! [`judge_history`] asks them all.
 
+mod accepts;
 mod agreement;
 mod all;
 mod ballots;
+mod cover;
+mod declines;
 mod digests;
 mod durability;
 mod exclusion;
@@ -43,6 +51,7 @@ mod model;
 mod oracle;
 mod outlook;
 mod prefixes;
+mod readers;
 mod reply_class;
 #[cfg(test)]
 mod script;
@@ -51,23 +60,29 @@ mod single;
 mod ttl;
 mod versions;
 mod violation;
+mod watermarks;
 
 use warlock_paxos::Slot;
 
+pub use accepts::Accepts;
 pub use agreement::Agreement;
 pub use all::{Judgement, Rules, judge_history};
 pub use ballots::Ballots;
+pub use cover::{Refusal, lease_cover};
+pub use declines::Declines;
 pub use digests::Digests;
 pub use durability::{AcknowledgedSlots, durability};
 pub use exclusion::LeaseExclusion;
 pub use immutability::Immutability;
 pub use linearizable::{Budget, Verdict, linearizability, linearizability_in_order};
 pub use liveness::{Liveness, LivenessBounds};
+pub use readers::Readers;
 pub use reply_class::reply_class;
 pub use single::{SingleApplication, single_application};
 pub use ttl::{TtlBound, time_to_live};
 pub use versions::{Versions, strict_serializability};
 pub use violation::{Severity, Violation};
+pub use watermarks::Watermarks;
 
 /// Where a table by slot keeps `slot`.
 fn index_of(slot: Slot) -> usize {

@@ -173,6 +173,23 @@ impl Command {
         matches!(self, Self::Get { .. } | Self::MGet { .. })
     }
 
+    /// The key that the command writes and does not remove, if it is one.
+    #[must_use]
+    pub const fn writes(&self) -> Option<Key> {
+        match self {
+            Self::Set { key, .. }
+            | Self::SetNx { key, .. }
+            | Self::GetSet { key, .. }
+            | Self::Incr { key, .. }
+            | Self::Append { key, .. } => Some(*key),
+            Self::Get { .. }
+            | Self::MGet { .. }
+            | Self::MSet { .. }
+            | Self::Del { .. }
+            | Self::Expire { .. } => None,
+        }
+    }
+
     /// The keys and values that the command puts into the store if it takes effect.
     #[must_use]
     pub fn written(&self) -> Vec<(Key, Value)> {

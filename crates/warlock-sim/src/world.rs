@@ -19,7 +19,10 @@ mod weather;
 use warlock_paxos::{NodeId, Slot};
 use warlock_wal::FaultyDisk;
 
-use crate::check::{Agreement, Ballots, Digests, Immutability, LeaseExclusion, Violation};
+use crate::check::{
+    Accepts, AcknowledgedSlots, Agreement, Ballots, Declines, Digests, Immutability,
+    LeaseExclusion, Readers, Violation, Watermarks,
+};
 use crate::history::History;
 use crate::random::Random;
 use crate::run::Options;
@@ -68,14 +71,36 @@ pub(crate) struct World {
 }
 
 /// What watches every event.
-#[derive(Default)]
 struct Checks {
     agreement: Agreement,
     immutability: Immutability,
     ballots: Ballots,
+    accepts: Accepts,
+    readers: Readers,
+    watermarks: Watermarks,
+    declines: Declines,
+    acknowledged: AcknowledgedSlots,
     exclusion: LeaseExclusion,
     digests: Digests,
     settled: u64,
+}
+
+impl Checks {
+    fn new(nodes: usize) -> Self {
+        Self {
+            agreement: Agreement::default(),
+            immutability: Immutability::default(),
+            ballots: Ballots::default(),
+            accepts: Accepts::default(),
+            readers: Readers::new(nodes),
+            watermarks: Watermarks::new(nodes),
+            declines: Declines::default(),
+            acknowledged: AcknowledgedSlots::default(),
+            exclusion: LeaseExclusion::default(),
+            digests: Digests::default(),
+            settled: 0,
+        }
+    }
 }
 
 impl World {
@@ -96,7 +121,7 @@ impl World {
             keys_drawn: [0; 5],
             trace: Trace::new(options.trace_lines),
             counters: Counters::default(),
-            checks: Checks::default(),
+            checks: Checks::new(weather.nodes),
             violation: None,
             is_calm: false,
             is_closing: false,

@@ -51,6 +51,11 @@ const fn elected(name: &'static str, breaks: &'static str) -> Mutant {
 
 /// All mutants, by the part that they sit in. A site and its line here belong together: the tidy
 /// test looks for either without the other.
+///
+/// Some mistakes that such systems are known for are not here. While there is one view, an acceptor
+/// that takes a lower view, a quorum of the wrong view and a learner that is counted change nothing.
+/// Rounds that start at zero do harm only if an answer to a dead process crosses the very round of
+/// the same number of its successor; no batch of seeds of a sensible size does that.
 pub const MUTANTS: &[Mutant] = &[
     simulated("acceptor", "PromiseBeforeSync", "a promise leaves before its record is durable"),
     simulated("acceptor", "AcceptBeforeSync", "an accept leaves before its record is durable"),
@@ -111,14 +116,22 @@ pub const MUTANTS: &[Mutant] = &[
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),
-    simulated("L1", "RoundsStartAtZero", "rounds of two processes have the same numbers"),
+    tested(
+        "L1",
+        "RoundsStartAtZero",
+        "rounds of two processes have the same numbers",
+        "warlock-paxos",
+        &["--lib", "leader::"],
+    ),
     simulated("W1", "BarrierWithoutWindow", "a master starts right behind what it recovered"),
     simulated("W1", "WindowByOthersProgress", "what others decided opens the window"),
     simulated("Fate", "DeclinedAfterTaken", "a leaving master declines what it proposed"),
 ];
 
-/// Leaves `count` of `mutants`, chosen by `seed`.
+/// Leaves `count` of those `mutants` that the simulator finds, chosen by `seed`. The others need
+/// tests to be built, which takes longer than to run all seeds.
 pub fn draw(mutants: &mut Vec<Mutant>, count: usize, seed: u64) {
+    mutants.retain(|mutant| mutant.hunter == Hunter::Simulator);
     let mut random = Random::new(seed);
     while mutants.len() > count {
         let index = random.index(mutants.len());

@@ -12,8 +12,8 @@ use warlock_resp::{ReplyLimits, ReplyParser};
 use super::World;
 use super::queue::{Event, NodeIndex};
 use super::weather::{MICROSECOND, MILLISECOND};
-use crate::history::{ClientId, OpId, Outcome};
-use workload::{Asked, Shape};
+use crate::history::{ClientId, Key, OpId, Outcome};
+use workload::{Asked, Shape, get};
 
 /// How long a client waits beyond the time that a node takes to give up itself.
 const PATIENCE: u64 = 1500 * MILLISECOND;
@@ -47,6 +47,10 @@ pub(super) struct Client {
     locks: Vec<u64>,
     /// It wakes up to ask more while it waits, and not to give up.
     asks_more: bool,
+    /// What it looks at when it acts next, because somebody is writing it, and how often.
+    looks_at: Option<(Key, u64)>,
+    /// Who looks at what it is writing, and will look again.
+    watched_by: Option<usize>,
 }
 
 /// A reply that is to come.
@@ -74,6 +78,8 @@ impl Client {
             values: 0,
             locks: Vec::new(),
             asks_more: false,
+            looks_at: None,
+            watched_by: None,
         }
     }
 
@@ -104,9 +110,18 @@ impl World {
             self.wake_client(index, pause);
             return;
         }
+        if let Some((key, times)) = self.clients[index].looks_at.take() {
+            let asked = self.look_at(key);
+            self.ask(index, vec![asked]);
+            return self.look_soon(index, key, times - 1);
+        }
         let count = self.random.between(1, self.weather.pipeline);
-        let asked = (0..count).map(|_| self.draw_command(index)).collect();
+        let asked: Vec<Asked> = (0..count).map(|_| self.draw_command(index)).collect();
+        let written = asked.iter().find_map(|asked| asked.command.as_ref()?.writes());
         self.ask(index, asked);
+        if let Some(key) = written {
+            self.be_watched(index, key);
+        }
         if !self.is_calm && self.random.rarely(self.hang_up_chance()) {
             self.counters.client_reset += 1;
             let pause = self.random.around(3 * MILLISECOND);
@@ -133,6 +148,57 @@ impl World {
         self.send_to_node(index, &bytes);
         let patience = self.weather.request_timeout + PATIENCE;
         self.wake_client(index, patience);
+    }
+
+    /// While a client writes, another one may look, at a moment when the write may be under way.
+    fn be_watched(&mut self, index: usize, key: Key) {
+        if self.is_calm || !self.random.chance(self.weather.gossip) {
+            return;
+        }
+        let other = self.random.index(self.clients.len());
+        if self.clients[other].node == self.clients[index].node || !self.may_ask_more(other) {
+            return;
+        }
+        self.clients[index].watched_by = Some(other);
+        let times = self.random.between(1, 3);
+        self.look_soon(other, key, times);
+    }
+
+    /// A client is about to look at a key, so many times.
+    fn look_soon(&mut self, index: usize, key: Key, times: u64) {
+        if times == 0 || !self.may_ask_more(index) {
+            return;
+        }
+        self.clients[index].looks_at = Some((key, times));
+        self.clients[index].asks_more = true;
+        let span = 2 * self.weather.latency + self.weather.sync;
+        let pause = self.random.below(span);
+        self.wake_client(index, pause);
+    }
+
+    /// Whoever learns that something is written may tell somebody else, best who looked before. The
+    /// read must see it, whatever node it is asked of and whatever else waits there.
+    fn spread(&mut self, index: usize, key: Key) {
+        if self.is_closing || !self.random.chance(self.weather.gossip) {
+            return;
+        }
+        let watcher = self.clients[index].watched_by.take();
+        let other = watcher.unwrap_or_else(|| self.random.index(self.clients.len()));
+        if other == index || !self.may_ask_more(other) {
+            return;
+        }
+        self.clients[other].asks_more = false;
+        let asked = self.look_at(key);
+        self.ask(other, vec![asked]);
+    }
+
+    fn may_ask_more(&self, index: usize) -> bool {
+        let client = &self.clients[index];
+        client.is_connected && client.outstanding.len() < PIPELINE_MAX
+    }
+
+    fn look_at(&self, key: Key) -> Asked {
+        get(key, &String::from_utf8_lossy(self.history.key_bytes(key)))
     }
 
     /// Opens a connection with any node that runs. Says whether there is one.

@@ -15,6 +15,7 @@ mod process;
 
 use super::World;
 use super::queue::{Event, Mend, NodeIndex};
+use super::site::Site;
 
 /// Lets something go wrong on a node, or near it.
 type Strike = fn(&mut World, NodeIndex);
@@ -66,6 +67,13 @@ impl World {
             }
             choice -= weight;
         }
+    }
+
+    /// A node that may serve reads, if there is one.
+    fn serving(&self) -> Option<NodeIndex> {
+        let serves =
+            |site: &Site| site.process.as_ref().is_some_and(|process| process.serves.is_some());
+        self.sites.iter().position(serves)
     }
 
     /// A fault ends.

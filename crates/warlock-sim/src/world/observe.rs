@@ -2,7 +2,8 @@
 
 use warlock_node::RoleStates;
 use warlock_paxos::{
-    Ballot, Event, Message, NodeId, Notice, P1b, P2a, P2b, Record, Slot, invariants,
+    Ballot, Decision, Declined, Event, Heartbeat, Instant, Message, NodeId, Notice, P1b, P2a, P2b,
+    ReadIndexed, Record, Slot, invariants,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -10,7 +11,7 @@ use super::World;
 use super::queue::NodeIndex;
 use super::site::Site;
 use super::weather::{MILLISECOND, SECOND};
-use crate::check::Violation;
+use crate::check::{Refusal, Violation, lease_cover};
 use crate::history::{OpId, Outcome};
 
 /// After this time under one master commands that were asked before are done: its node was dialled
@@ -26,7 +27,10 @@ impl World {
     pub(super) fn observe_notice(&mut self, index: NodeIndex, notice: &Notice) {
         let id = self.sites[index].id;
         match notice {
-            Notice::Apply { slot, batch, .. } => {
+            Notice::Apply { slot, batch, tickets } => {
+                if !tickets.is_empty() {
+                    self.checks.acknowledged.observe_acknowledged(id, *slot);
+                }
                 let hash = xxh3_64(batch.as_bytes());
                 let agreed = self.checks.agreement.observe_decided(id, *slot, hash);
                 self.note(agreed);
@@ -36,9 +40,11 @@ impl World {
                 self.trace.mix(hash);
                 self.trace_site(index, || format!("applies {slot} {batch}"));
             }
+            Notice::ReadReady { ticket, allowed } => self.observe_read(index, *ticket, *allowed),
             Notice::Serve(Some(end)) => {
                 let until = self.sites[index].clock.when(*end);
                 self.observe_serving(index, until);
+                self.observe_cover(index, *end);
             }
             Notice::Serve(None) => {
                 let time = self.time;
@@ -47,9 +53,10 @@ impl World {
             }
             Notice::LogClock(time, _) => self.trace_site(index, || format!("log time is {time}")),
             Notice::Log(event) => {
-                if matches!(event, Event::Leading { .. }) {
+                if let Event::Leading { ballot, from, barrier } = event {
                     // What a new leader may lack is there a moment later.
                     self.checks.settled |= INVARIANTS_EVERY - 1;
+                    self.observe_leading(index, *ballot, *from, *barrier);
                 }
                 self.trace_site(index, || format!("{event:?}"));
             }
@@ -64,6 +71,45 @@ impl World {
                 self.trace_site(index, || format!("ticket {ticket}: {fate:?}"));
             }
             _ => {}
+        }
+    }
+
+    fn observe_leading(&mut self, index: NodeIndex, ballot: Ballot, from: Slot, barrier: Slot) {
+        let site = &self.sites[index];
+        if let Some(process) = &site.process {
+            let unknown = process.node.acceptor.unknown();
+            if process.node.acceptor.ballot() == ballot {
+                self.checks.readers.observe_promise(site.id, ballot, unknown);
+            }
+        }
+        let readable = self.checks.readers.observe_leading(ballot, from);
+        self.note(readable);
+        let above = self.checks.watermarks.observe_leading(ballot, from, barrier);
+        self.note(above);
+    }
+
+    /// A node is about to answer clients: whether it may from its own state is for its lease to
+    /// say, however late the timer comes that takes the right away (L3).
+    pub(super) fn observe_turn(&mut self, index: NodeIndex) {
+        let site = &self.sites[index];
+        let Some(process) = &site.process else { return };
+        let now = site.clock.at(self.time);
+        let runs = process.serves.is_some_and(|end| now < end);
+        if !runs && process.shared.lease.held(|| now).is_some() {
+            let id = site.id;
+            let sentence = format!("{id} would answer a read though its lease does not run");
+            self.violate("lease exclusion", &[id], sentence);
+        }
+    }
+
+    /// A read that a follower asked the master about may be answered, or not.
+    fn observe_read(&mut self, index: NodeIndex, ticket: u64, allowed: bool) {
+        let site = &mut self.sites[index];
+        let Some(process) = &mut site.process else { return };
+        let next = process.node.replica.applied();
+        if let Some(asked) = process.reads.remove(&ticket).filter(|_| allowed) {
+            let fresh = self.checks.acknowledged.observe_read(site.id, next, asked);
+            self.note(fresh);
         }
     }
 
@@ -85,6 +131,43 @@ impl World {
         let (id, time) = (self.sites[index].id, self.time);
         let alone = self.checks.exclusion.observe_serving(id, time, until);
         self.note(alone);
+    }
+
+    /// A master was told that it may serve, or a node has started beside it: the others must keep
+    /// everybody else away for as long.
+    pub(super) fn observe_cover(&mut self, master: NodeIndex, end: Instant) {
+        if self.has_frozen {
+            // Such clocks are wrong by more than any margin allows for.
+            return;
+        }
+        let (id, now) = (self.sites[master].id, self.now(master).boot);
+        let refusals: Vec<Refusal> = self.sites.iter().map(|site| self.refusal(site, id)).collect();
+        let span = end.since(now).nanos();
+        let covered = lease_cover(id, span, &refusals, Self::RHO_PER_MILLE);
+        self.note(covered);
+    }
+
+    /// A process has started. It does not know what it granted before.
+    pub(super) fn observe_started(&mut self, index: NodeIndex) {
+        for other in 0..self.sites.len() {
+            let process = self.sites[other].process.as_ref();
+            let serves = process.and_then(|process| process.serves);
+            if let Some(end) = serves.filter(|_| other != index) {
+                self.observe_cover(other, end);
+            }
+        }
+    }
+
+    /// How long a node refuses the ballots of others than `master`.
+    fn refusal(&self, site: &Site, master: NodeId) -> Refusal {
+        match &site.process {
+            Some(process) if !site.is_replaced => {
+                let now = site.clock.at(self.time);
+                let end = process.node.acceptor.refuses_others_than(master);
+                Refusal::For(end.map_or(0, |end| end.since(now).nanos()))
+            }
+            Some(_) | None => Refusal::ForLong,
+        }
     }
 
     /// The clock of a node was changed: the end of its lease may be at another true time.
@@ -121,25 +204,57 @@ impl World {
 
     /// A node sends a message.
     #[expect(clippy::wildcard_enum_match_arm, reason = "only some messages promise something")]
-    pub(super) fn observe_sent(&mut self, index: NodeIndex, message: &Message) {
+    pub(super) fn observe_sent(&mut self, index: NodeIndex, to: NodeId, message: &Message) {
         let id = self.sites[index].id;
         let verdict = match message {
             // What counts is the highest that was promised or accepted; a refusal may tell of a
             // ballot that is not durable yet, and answers that waited for the disk may come late.
-            Message::P1b(P1b { asked, promised, .. }) if asked == promised => {
+            Message::P1b(P1b { asked, promised, unknown, .. }) if asked == promised => {
+                self.checks.readers.observe_promise(id, *promised, unknown);
                 self.observe_told(id, *promised)
             }
-            Message::P2b(P2b { asked, promised, held, .. }) if asked == promised => {
+            Message::P2b(P2b { asked, promised, slot, held }) if asked == promised => {
                 self.checks.immutability.observe_told_durable(id, *held);
+                self.checks.watermarks.observe_accepted(id, *asked, *slot);
+                self.observe_accepted(index, *asked, *slot);
                 self.observe_told(id, *promised)
             }
-            Message::P2a(P2a { ballot, slot, batch, .. }) => {
-                let hash = xxh3_64(batch.as_bytes());
-                self.checks.ballots.observe_proposed(*ballot, *slot, hash)
+            Message::P2a(p2a) => self.observe_proposed(p2a),
+            Message::Declined(Declined { ballot, from_sequence }) => {
+                self.checks.declines.observe_declined(*ballot, to, *from_sequence)
             }
+            Message::Decision(Decision { ballot, decided })
+            | Message::Heartbeat(Heartbeat { ballot, decided, lease: true, .. })
+            | Message::ReadIndexed(ReadIndexed {
+                index: Some(Decision { ballot, decided }), ..
+            }) => self.checks.watermarks.observe_watermark(*ballot, *decided),
             _ => Ok(()),
         };
         self.note(verdict);
+    }
+
+    fn observe_proposed(&mut self, p2a: &P2a) -> Result<(), Violation> {
+        let P2a { ballot, slot, batch, decided } = p2a;
+        let hash = xxh3_64(batch.as_bytes());
+        self.checks.ballots.observe_proposed(*ballot, *slot, hash)?;
+        let proposals = batch.proposals();
+        if !proposals.is_empty() {
+            self.checks.watermarks.observe_proposed(*ballot, *slot)?;
+        }
+        for proposal in proposals {
+            let origin = proposal.origin;
+            self.checks.declines.observe_proposed(*ballot, origin.node, origin.sequence)?;
+        }
+        self.checks.watermarks.observe_watermark(*ballot, *decided)
+    }
+
+    /// A node says that it accepted; for a slot that it knows to be decided that means less.
+    fn observe_accepted(&mut self, index: NodeIndex, ballot: Ballot, slot: Slot) {
+        let site = &self.sites[index];
+        let Some(process) = &site.process else { return };
+        if process.node.acceptor.pvalue(slot).is_some_and(|(under, _)| under == ballot) {
+            self.checks.accepts.observe_told(site.id, slot, ballot);
+        }
     }
 
     fn observe_told(&mut self, id: NodeId, ballot: Ballot) -> Result<(), Violation> {
@@ -176,6 +291,8 @@ impl World {
         }
         let remembered = self.checks.ballots.observe_restart(id, roles.acceptor.ballot);
         self.note(remembered);
+        let missed = self.checks.accepts.observe_restart(id, &roles.acceptor);
+        self.note(missed);
         let next = roles.leader.applied;
         let kept = self.checks.immutability.observe_restart(id, next, recorded);
         self.note(kept);

@@ -6,11 +6,11 @@ pub(super) mod log;
 pub(super) mod peers;
 pub(super) mod start;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warlock_node::{Host, Shared, SnapshotDesk, SnapshotJob};
-use warlock_paxos::{Ballot, Incarnation, Node, NodeId};
+use warlock_paxos::{Ballot, Incarnation, Node, NodeId, Slot};
 use warlock_wal::{FaultyDisk, Identity, Wal};
 
 use super::World;
@@ -64,6 +64,8 @@ pub(super) struct Trust {
     pub(super) is_lying: bool,
     /// It lied since the process started.
     pub(super) lied: bool,
+    /// It lost power and has not started since: the last frame of the log may lack its seal.
+    pub(super) lost_power: bool,
     /// Syncs since the last damage; damage on damage could hide itself from any reader.
     pub(super) syncs_since_damage: u64,
 }
@@ -93,6 +95,8 @@ pub(super) struct Process {
     pub(super) has_work: bool,
     /// The log clock has been heard of.
     pub(super) knows_time: bool,
+    /// Reads that the master was asked about, and which slots held acknowledged writes then.
+    pub(super) reads: BTreeMap<u64, Slot>,
     /// Until when local reads are allowed, by this node's clock.
     pub(super) serves: Option<warlock_paxos::Instant>,
 }

@@ -78,6 +78,8 @@ pub(super) struct Weather {
     pub(super) snapshot_after: u64,
     pub(super) unreliable: usize,
     pub(super) crash_in_recovery: u64,
+    /// In parts of a thousand: how often another client looks while one writes, and after it.
+    pub(super) gossip: u64,
     pub(super) weights: Weights,
     pub(super) mix: Mix,
 }
@@ -125,6 +127,7 @@ impl Weather {
             crash_in_recovery: random.pick(&[0, 0, 100_000, 400_000]),
             weights: Weights::drawn(random, unreliable > 0),
             mix: Mix::drawn(random),
+            gossip: random.pick(&[0, 0, 0, 300, 1000]),
         }
     }
 }

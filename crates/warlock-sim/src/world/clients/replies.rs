@@ -63,7 +63,12 @@ impl World {
         }
         if let Some(op) = expected.op {
             self.trace_answer(index, op, &outcome);
+            let is_done = matches!(outcome, Outcome::Ok(_));
             self.respond(op, outcome);
+            let written = self.history.operation(op).command.writes().filter(|_| is_done);
+            if let Some(key) = written {
+                self.spread(index, key);
+            }
         }
     }
 

@@ -298,7 +298,7 @@ impl World {
     }
 }
 
-fn get(key: Key, name: &str) -> Asked {
+pub(super) fn get(key: Key, name: &str) -> Asked {
     let request = request(&[b"GET", name.as_bytes()]);
     Asked { command: Some(Command::Get { key }), shape: Shape::Value, request }
 }

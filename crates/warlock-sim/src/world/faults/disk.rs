@@ -9,8 +9,9 @@
 //! - A lie about a sync is found only if something behind it is there. So a machine that lied and
 //!   lost power stays down; one that lied and went on is tested.
 //! - One damaged place is always seen, because the mark of a frame and its seal are on different
-//!   pages. Damage to both could look like a clean, earlier end. So a disk is damaged in one place
-//!   at a time, and syncs again before it is damaged anew or loses power.
+//!   pages. Damage to both could look like a clean, earlier end, and so could damage to a frame
+//!   whose seal a power loss took. So a disk is damaged in one place at a time, and syncs again
+//!   before it is damaged anew or loses power; after a power loss it starts before it is damaged.
 //! - An older copy of the *same* directory has the incarnation that peers know. So the older image
 //!   that is restored is one of an earlier life of the node, under another incarnation.
 //! - Peers refuse another incarnation only if they met the first. So a directory is lost only after
@@ -48,6 +49,9 @@ impl World {
     /// Lets nothing become durable for up to half a minute.
     pub(super) fn stall_disk(&mut self, index: NodeIndex) {
         self.counters.disk_stall += 1;
+        // More often than not that of the master, whose clients wait for it.
+        let serving = self.serving().filter(|_| self.random.chance(600));
+        let index = serving.unwrap_or(index);
         let longest = self.random.pick(&[100, 1_000, 5_000, 30_000]);
         let span = self.random.between(10, longest) * MILLISECOND;
         self.trace_site(index, || format!("has a disk that stalls {} ms", span / MILLISECOND));
@@ -207,6 +211,7 @@ impl World {
         site.is_replaced = true;
         let id = site.id;
         self.checks.ballots.observe_wiped(id);
+        self.checks.accepts.observe_wiped(id);
         self.checks.immutability.observe_wiped(id);
         self.start_later(index, 800 * MILLISECOND);
     }
@@ -228,6 +233,7 @@ impl World {
     /// Whether damage would be the only one near the end of the log.
     fn may_damage(&self, index: NodeIndex) -> bool {
         let site = &self.sites[index];
-        site.is_unreliable && site.trust.syncs_since_damage >= SYNCS_BETWEEN_DAMAGE
+        let trust = &site.trust;
+        site.is_unreliable && !trust.lost_power && trust.syncs_since_damage >= SYNCS_BETWEEN_DAMAGE
     }
 }

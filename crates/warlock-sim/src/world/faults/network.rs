@@ -70,10 +70,7 @@ impl World {
     /// One node, more often than not the one that serves, alone.
     fn island(&mut self, index: NodeIndex) -> Vec<bool> {
         self.counters.partition_isolate += 1;
-        let serving = self
-            .sites
-            .iter()
-            .position(|site| site.process.as_ref().is_some_and(|process| process.serves.is_some()));
+        let serving = self.serving();
         let alone = if self.random.chance(700) { serving.unwrap_or(index) } else { index };
         self.matrix(|from, to| from != alone && to != alone)
     }

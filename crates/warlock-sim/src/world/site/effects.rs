@@ -132,6 +132,7 @@ impl World {
                     it.handle_submit(now, ticket, commands, deadline, out);
                 }),
                 Effect::Read { ticket, deadline } => {
+                    process.reads.insert(ticket, self.checks.acknowledged.end());
                     node.with_replica(|it, out| it.handle_read(now, ticket, deadline, out));
                 }
                 Effect::Expiry(deadline) => node.leader.note_deadline(deadline),

@@ -260,6 +260,7 @@ impl World {
 
     /// The worker of a node takes its turn.
     pub(in super::super) fn turn(&mut self, index: NodeIndex) {
+        self.observe_turn(index);
         let now = self.now(index).boot;
         let Some(process) = &mut self.sites[index].process else { return };
         let Done { asks, replies, closed } = process.front.turn(now);

@@ -11,7 +11,7 @@ use super::super::weather::{MICROSECOND, MILLISECOND};
 impl World {
     /// Sends a message, if the connection stands.
     pub(super) fn send(&mut self, from: NodeIndex, to: NodeId, message: &Message) {
-        self.observe_sent(from, message);
+        self.observe_sent(from, to, message);
         let to = Self::index_of(to);
         let link = self.network.link(from, to);
         if !self.network.links[link].is_open {

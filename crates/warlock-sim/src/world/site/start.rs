@@ -79,6 +79,7 @@ impl World {
         let overview = overview(node, &members);
         let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
         self.sites[index].incarnation = identity.incarnation();
+        self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
         let options = HostOptions {
             node,
@@ -112,9 +113,11 @@ impl World {
             ballot,
             has_work: false,
             knows_time: false,
+            reads: BTreeMap::new(),
             serves: None,
         }));
         self.trace_site(index, || String::from("starts"));
+        self.observe_started(index);
         self.settle(index);
         if let Some(process) = &mut self.sites[index].process {
             process.host.handle_recovered(now);
@@ -226,6 +229,7 @@ impl World {
         }
         site.disk = site.disk.restart(outcome);
         site.trust.is_lying = false;
+        site.trust.lost_power |= outcome != Outcome::Kept;
         if power {
             site.clock.reboot(self.time, &mut self.random);
         }
