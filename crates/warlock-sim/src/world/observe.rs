@@ -2,21 +2,25 @@
 
 use warlock_node::RoleStates;
 use warlock_paxos::{
-    Ballot, Decision, Declined, Event, Heartbeat, Instant, Message, NodeId, Notice, P1b, P2a, P2b,
-    ReadIndexed, Record, Slot, invariants,
+    Ballot, Decision, Declined, Event, Heartbeat, Instant, LogTime, Message, NodeId, Notice, P1b,
+    P2a, P2b, ReadIndexed, Record, Slot, invariants,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::World;
 use super::queue::NodeIndex;
 use super::site::Site;
-use super::weather::{MILLISECOND, SECOND};
+use super::weather::{MICROSECOND, MILLISECOND, SECOND};
 use crate::check::{Refusal, Violation, lease_cover};
 use crate::history::{OpId, Outcome};
 
 /// After this time under one master commands that were asked before are done: its node was dialled
 /// again after a pause, and they were sent again after a lease.
 const SETTLED: u64 = 2 * SECOND;
+
+/// Log clocks that are no further apart, in microseconds, are of one time: so far they may come
+/// apart by their errors while a node is cut off.
+const AGREED_MICROS: u64 = 300_000;
 
 /// Every so many steps of a node the predicate over all of its roles is asked.
 const INVARIANTS_EVERY: u64 = 16;
@@ -318,23 +322,36 @@ impl World {
         }
     }
 
-    /// A node knows the log time.
-    pub(super) fn observe_log_time(&mut self, index: NodeIndex) {
+    /// A node knows that the log time was `log_time` at its time `at`.
+    pub(super) fn observe_log_time(&mut self, index: NodeIndex, log_time: LogTime, at: Instant) {
         let Some(process) = &mut self.sites[index].process else { return };
-        if core::mem::replace(&mut process.knows_time, true) {
+        process.log_clock = Some((log_time, at));
+        let is_lost = self.time_losses.last().is_some_and(|loss| loss.1 == u64::MAX);
+        if !is_lost || self.has_frozen || !self.is_time_known(None) || !self.is_time_agreed() {
             return;
         }
-        let (is_known, time) = (self.is_time_known(None), self.time);
-        let is_over = is_known && !self.has_frozen;
-        if let Some(loss) = self.time_losses.last_mut().filter(|_| is_over) {
-            loss.1 = loss.1.min(time);
+        if let Some(loss) = self.time_losses.last_mut() {
+            loss.1 = self.time;
         }
+    }
+
+    /// Whether all nodes that know the log time know the same. Where a quorum set it anew, one that
+    /// was cut off may still have the old one, and a later master may take it over from there.
+    fn is_time_agreed(&self) -> bool {
+        let readings = self.sites.iter().filter_map(|site| {
+            let (log_time, at) = site.process.as_ref()?.log_clock?;
+            let passed = site.clock.at(self.time).since(at).nanos() / MICROSECOND;
+            Some(log_time.micros() + passed)
+        });
+        let (least, most) =
+            readings.fold((u64::MAX, 0), |(least, most), it| (least.min(it), most.max(it)));
+        most.saturating_sub(least) <= AGREED_MICROS
     }
 
     /// Whether every quorum has a node that knows the log time, without counting `except`.
     fn is_time_known(&self, except: Option<NodeIndex>) -> bool {
         let knowing = self.sites.iter().enumerate().filter(|(index, site)| {
-            let knows = site.process.as_ref().is_some_and(|process| process.knows_time);
+            let knows = site.process.as_ref().is_some_and(|process| process.log_clock.is_some());
             Some(*index) != except && knows
         });
         knowing.count() >= self.sites.len().div_ceil(2)

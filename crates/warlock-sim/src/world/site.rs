@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warlock_node::{Host, Shared, SnapshotDesk, SnapshotJob};
-use warlock_paxos::{Ballot, Incarnation, Node, NodeId, Slot};
+use warlock_paxos::{Ballot, Incarnation, Instant, LogTime, Node, NodeId, Slot};
 use warlock_wal::{FaultyDisk, Identity, Wal};
 
 use super::World;
@@ -93,12 +93,12 @@ pub(super) struct Process {
     pub(super) ballot: Ballot,
     /// Mailboxes wait for an event.
     pub(super) has_work: bool,
-    /// The log clock has been heard of.
-    pub(super) knows_time: bool,
+    /// What the log clock showed at which time of this node, once it has been heard of.
+    pub(super) log_clock: Option<(LogTime, Instant)>,
     /// Reads that the master was asked about, and which slots held acknowledged writes then.
     pub(super) reads: BTreeMap<u64, Slot>,
     /// Until when local reads are allowed, by this node's clock.
-    pub(super) serves: Option<warlock_paxos::Instant>,
+    pub(super) serves: Option<Instant>,
 }
 
 impl Site {
@@ -127,6 +127,6 @@ impl World {
 /// What the clocks of a node show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
-    pub(super) boot: warlock_paxos::Instant,
-    pub(super) wall: warlock_paxos::LogTime,
+    pub(super) boot: Instant,
+    pub(super) wall: LogTime,
 }

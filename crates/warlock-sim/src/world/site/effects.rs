@@ -99,8 +99,8 @@ impl World {
 
     fn notice(&mut self, index: NodeIndex, notice: Notice) {
         self.observe_notice(index, &notice);
-        if matches!(notice, Notice::LogClock(..)) {
-            self.observe_log_time(index);
+        if let Notice::LogClock(time, at) = notice {
+            self.observe_log_time(index, time, at);
         }
         let now = self.now(index);
         let Some(process) = &mut self.sites[index].process else { return };

@@ -112,7 +112,7 @@ impl World {
             jobs: VecDeque::new(),
             ballot,
             has_work: false,
-            knows_time: false,
+            log_clock: None,
             reads: BTreeMap::new(),
             serves: None,
         }));
