@@ -81,9 +81,10 @@ impl World {
     fn observe_leading(&mut self, index: NodeIndex, ballot: Ballot, from: Slot, barrier: Slot) {
         let site = &self.sites[index];
         if let Some(process) = &site.process {
-            let unknown = process.node.acceptor.unknown();
-            if process.node.acceptor.ballot() == ballot {
-                self.checks.readers.observe_promise(site.id, ballot, unknown);
+            let acceptor = &process.node.acceptor;
+            // Since its own promise it may have promised more.
+            if acceptor.ballot() >= ballot {
+                self.checks.readers.observe_promise(site.id, ballot, acceptor.unknown());
             }
         }
         let readable = self.checks.readers.observe_leading(ballot, from);
