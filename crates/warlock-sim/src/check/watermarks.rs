@@ -22,6 +22,9 @@ pub struct Watermarks {
     /// How many answers of other nodes make a quorum with the leader's own.
     others_needed: usize,
     ballots: BTreeMap<Ballot, Chosen>,
+    /// Answers to ballots that do not lead yet: an acceptor that promised and learns a slot says
+    /// that it holds it, and what a leader is told before it leads counts when it does.
+    early: Vec<(NodeId, Ballot, Slot)>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +43,7 @@ impl Watermarks {
     /// For a cluster of `voters` nodes.
     #[must_use]
     pub const fn new(voters: usize) -> Self {
-        Self { others_needed: voters / 2, ballots: BTreeMap::new() }
+        Self { others_needed: voters / 2, ballots: BTreeMap::new(), early: Vec::new() }
     }
 
     /// `ballot` leads; every slot below `from` is decided, and its barrier is `barrier`.
@@ -55,6 +58,11 @@ impl Watermarks {
     ) -> Result<(), Violation> {
         let chosen = Chosen { end: from, barrier, last: None, accepts: BTreeMap::new() };
         self.ballots.insert(ballot, chosen);
+        let mut early = std::mem::take(&mut self.early);
+        early.retain(|(_, of, _)| *of >= ballot);
+        for (node, ballot, slot) in early {
+            self.observe_accepted(node, ballot, slot);
+        }
         let earlier = self.ballots.range(..ballot);
         let furthest = earlier.filter_map(|(earlier, it)| Some((it.last?, *earlier))).max();
         furthest.map_or(Ok(()), |(slot, earlier)| below(earlier, slot, ballot, barrier))
@@ -74,7 +82,9 @@ impl Watermarks {
 
     /// `node` tells the leader of `ballot` that it accepted `slot`.
     pub fn observe_accepted(&mut self, node: NodeId, ballot: Ballot, slot: Slot) {
-        let Some(chosen) = self.ballots.get_mut(&ballot) else { return };
+        let Some(chosen) = self.ballots.get_mut(&ballot) else {
+            return self.early.push((node, ballot, slot));
+        };
         if node == ballot.node || slot < chosen.end {
             return;
         }
@@ -129,6 +139,15 @@ mod tests {
 
     fn ballot(round: u64) -> Ballot {
         Ballot { view: View::new(1), round, node: N1 }
+    }
+
+    #[test]
+    fn what_was_accepted_before_a_ballot_leads_counts() {
+        let mut checker = Watermarks::new(3);
+        checker.observe_accepted(N2, ballot(2), Slot::new(5));
+        checker.observe_leading(ballot(2), Slot::new(5), Slot::new(13)).expect("the first");
+        assert!(checker.observe_watermark(ballot(2), Slot::new(6)).is_ok());
+        assert!(checker.observe_watermark(ballot(2), Slot::new(7)).is_err());
     }
 
     fn leading(voters: usize, accepts: &[(NodeId, u64, u64)]) -> Watermarks {
