@@ -3,7 +3,8 @@
 //!
 //! It must never run ahead: a key whose time to live began by the clock of a slow master would
 //! vanish early under a fast one. So every node follows the master, even backwards, and a new
-//! master takes the lowest reading that its quorum has.
+//! master takes the lowest reading that its quorum has. For the same reason it never stands still:
+//! those that heard of it last reckon that it goes on.
 
 use crate::time::{Instant, LogTime};
 
@@ -35,17 +36,20 @@ impl LogClock {
     pub(crate) fn follow(&mut self, now: Instant, time: LogTime) {
         if self.heard < time {
             self.heard = time;
-            self.anchor = Some((time, now));
+            self.anchor = Some((time.max(self.floor), now));
         }
     }
 
     /// Starts, as the new master's clock, from the lowest reading of its quorum.
     pub(crate) fn adopt(&mut self, now: Instant, time: LogTime) {
-        self.anchor = Some((time, now));
+        self.anchor = Some((time.max(self.floor), now));
     }
 
-    /// Takes note of a batch of the log, which may be old.
-    pub(crate) fn raise_floor(&mut self, time: LogTime) {
+    /// Takes note of a batch of the log, which may be old. A clock that is behind goes on from it.
+    pub(crate) fn raise_floor(&mut self, now: Instant, time: LogTime) {
+        if self.now(now).is_some_and(|reading| reading < time) {
+            self.anchor = Some((time, now));
+        }
         self.floor = self.floor.max(time);
     }
 
@@ -98,8 +102,27 @@ mod tests {
         assert_eq!(clock.now(Instant::from_nanos(0)), None);
         clock.start_if_stopped(Instant::from_nanos(0), LogTime::from_micros(5));
         assert_eq!(clock.now(Instant::from_nanos(0)), Some(LogTime::from_micros(77)));
-        clock.raise_floor(LogTime::from_micros(99));
+        clock.raise_floor(Instant::from_nanos(0), LogTime::from_micros(99));
         assert_eq!(clock.now(Instant::from_nanos(0)), Some(LogTime::from_micros(99)));
+    }
+
+    #[test]
+    fn it_goes_on_from_the_log_at_once() {
+        let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(50_000));
+        let goes_on = |clock: &LogClock| {
+            assert_eq!(clock.now(start), Some(LogTime::from_micros(1000)));
+            assert_eq!(clock.now(later), Some(LogTime::from_micros(1050)));
+        };
+        let mut clock = LogClock::new(LogTime::ZERO);
+        clock.start_if_stopped(start, LogTime::from_micros(300));
+        clock.raise_floor(start, LogTime::from_micros(1000));
+        goes_on(&clock);
+        let mut clock = LogClock::new(LogTime::from_micros(1000));
+        clock.adopt(start, LogTime::from_micros(300));
+        goes_on(&clock);
+        let mut clock = LogClock::new(LogTime::from_micros(1000));
+        clock.follow(start, LogTime::from_micros(300));
+        goes_on(&clock);
     }
 
     #[test]

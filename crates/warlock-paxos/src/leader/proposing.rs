@@ -44,7 +44,7 @@ impl Leader {
         assert!(slot >= self.applied, "P5: applied falls from {} to {slot}", self.applied);
         self.applied = slot;
         self.applied_log_time = self.applied_log_time.max(log_time);
-        self.clock.raise_floor(log_time);
+        self.clock.raise_floor(now, log_time);
         self.publish_lease(out);
         self.settle(now, out);
     }
