@@ -296,9 +296,9 @@ impl Acceptor {
         self.grant.filter(|grant| now < grant.end).map(|grant| grant.ballot)
     }
 
-    /// Until when this acceptor refuses the ballots of all nodes but `node`: while a lease runs that
-    /// it granted that node (L1), and while it is silent (L2). `None` if it does not. For observers
-    /// that compare with what a master trusts.
+    /// Until when this acceptor refuses the ballots of all nodes but `node`: while a lease runs
+    /// that it granted that node (L1), and while it is silent (L2). `None` if it does not. For
+    /// observers that compare with what a master trusts.
     #[must_use]
     pub fn refuses_others_than(&self, node: NodeId) -> Option<Instant> {
         let granted = self.grant.filter(|grant| grant.ballot.node == node).map(|grant| grant.end);

@@ -34,7 +34,8 @@ impl Accepts {
     /// `node` comes back with what its data directory holds.
     ///
     /// # Errors
-    /// When it neither has what it told of a slot that it does not know to be decided, nor abstains.
+    /// When it neither has what it told of a slot that it does not know to be decided, nor
+    /// abstains.
     pub fn observe_restart(&self, node: NodeId, found: &AcceptorState) -> Result<(), Violation> {
         let Some(told) = self.told.get(&node) else { return Ok(()) };
         let mut slot = found.decided.max(Slot::FIRST);

@@ -53,7 +53,8 @@ const fn elected(name: &'static str, breaks: &'static str) -> Mutant {
 /// test looks for either without the other.
 ///
 /// Some mistakes that such systems are known for are not here. While there is one view, an acceptor
-/// that takes a lower view, a quorum of the wrong view and a learner that is counted change nothing.
+/// that takes a lower view, a quorum of the wrong view and a learner that is counted change
+/// nothing.
 /// Rounds that start at zero do harm only if an answer to a dead process crosses the very round of
 /// the same number of its successor; no batch of seeds of a sensible size does that.
 pub const MUTANTS: &[Mutant] = &[
