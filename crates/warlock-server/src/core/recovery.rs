@@ -12,6 +12,9 @@ use super::RunError;
 use crate::peer::IncarnationCheck;
 use crate::settings::{Durability, Settings};
 
+/// Threads that restore a snapshot at most; beyond this they wait for each other and the disk.
+const CREW_MAX: usize = 8;
+
 /// Reads the data directory of `settings`, and makes a new one if it is empty.
 pub(super) fn run(settings: &Settings) -> Result<Recovery<FsDisk>, RunError> {
     read(settings).map_err(|reason| RunError::Data { path: settings.data_dir.clone(), reason })
@@ -33,8 +36,20 @@ fn read(settings: &Settings) -> Result<Recovery<FsDisk>, String> {
         segment_bytes: settings.wal.segment_bytes,
         incarnation: Incarnation::new(u128::from_le_bytes(random_bytes()?)),
         entropy: u64::from_le_bytes(random_bytes()?),
+        crew,
     };
     Recovery::run(disk, &options)
+}
+
+/// Calls `work` on as many threads as there are processors.
+fn crew(work: &(dyn Fn() + Sync)) {
+    let others = std::thread::available_parallelism().map_or(1, usize::from).min(CREW_MAX) - 1;
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
 
 fn open_directory(path: &Path, durability: Durability) -> Result<FsDisk, String> {
