@@ -51,6 +51,10 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        Self::with_limits(Limits::DEFAULT)
+    }
+
+    fn with_limits(limits: Limits) -> Self {
         let clock = Clock::default();
         let (applier, reader) = warlock_store::new(warlock_store::Options::default());
         let shared = Arc::new(Shared::new(reader, status()));
@@ -65,7 +69,7 @@ impl Desk {
             started: Instant::from_nanos(0),
         };
         let surroundings = Box::new(clock.clone());
-        let front = Arc::new(Front::new(Limits::DEFAULT, identity, 6379, 1, surroundings));
+        let front = Arc::new(Front::new(limits, identity, 6379, 1, surroundings));
         let mut turn = Turn::new(0, Arc::clone(&front), shared);
         turn.begin(0);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -247,6 +251,24 @@ fn commands_that_fill_a_slot_wait_for_nobody() {
         desk.receive(format!("SET k {}\r\n", "x".repeat(length)));
         assert_eq!(desk.finish().is_empty(), waits, "{length} bytes");
     }
+}
+
+#[test]
+fn who_reads_no_replies_is_read_no_further() {
+    let soft = 16 * KIB;
+    let mut desk = Desk::with_limits(Limits { output_soft: soft, ..Limits::DEFAULT });
+    let line = format!("ECHO {}\r\n", "x".repeat(KIB));
+    let reply = format!("$1024\r\n{}\r\n", "x".repeat(KIB));
+    desk.receive(line.repeat(100));
+    assert!(!desk.connection.wants_input(&desk.turn));
+    let mut replies = String::new();
+    while desk.connection.unsent() > 0 {
+        assert!(desk.connection.unsent() < soft + reply.len());
+        replies += &desk.replies();
+        desk.connection.resume(&mut desk.spans, &mut desk.turn);
+    }
+    assert!(replies == reply.repeat(100), "nothing is lost");
+    assert!(desk.connection.wants_input(&desk.turn));
 }
 
 #[test]
