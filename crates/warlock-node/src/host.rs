@@ -258,6 +258,11 @@ impl Host {
                 out.push(Effect::Fatal(Fatal::Diverged(slot)));
             }
             Notice::HandedOver => out.push(Effect::HandedOver),
+            Notice::ChangeAnswered { ticket, verdict } => {
+                tracing::info!(ticket, %verdict, "change of the membership");
+            }
+            Notice::InForce(membership) => tracing::info!(%membership, "membership"),
+            Notice::Retired => tracing::warn!("this node is not part of the membership any more"),
             Notice::Log(event) => {
                 self.count_event(&event);
                 log_event(&event);
@@ -433,7 +438,10 @@ impl Host {
         match event {
             Event::Scouting(_) => count(&self.shared.counters.elections),
             Event::LeaseHeld(_) => count(&self.shared.counters.masterships),
-            Event::Leading { .. } | Event::SteppedDown(..) | Event::CatchingUp { .. } => {}
+            Event::Leading { .. }
+            | Event::SteppedDown(..)
+            | Event::CatchingUp { .. }
+            | Event::Changing(_) => {}
         }
     }
 
@@ -494,5 +502,6 @@ fn log_event(event: &Event) {
         Event::CatchingUp { from, to, node } => {
             tracing::debug!(%from, %to, %node, "catching up");
         }
+        Event::Changing(membership) => tracing::info!(%membership, "proposing a membership"),
     }
 }

@@ -1,7 +1,8 @@
 //! From the data directory to the states that the roles start from.
 
 use warlock_paxos::{
-    AcceptorState, Incarnation, LeaderState, LogTime, NodeId, ReplicaState, Slot, mutant,
+    AcceptorState, Incarnation, LeaderState, LogTime, Membership, NodeId, ReplicaState, Slot,
+    mutant,
 };
 use warlock_store::{Applier, Options, Reader};
 use warlock_wal::{Disk, Identity, Recovered, SnapshotMeta, Snapshots, Tail, Wal, WalOptions};
@@ -62,6 +63,9 @@ pub struct Recovery<D: Disk> {
     pub log_time: LogTime,
     /// Every slot below is on disk, decided or not.
     pub recorded: Slot,
+    /// The newest membership that this node knows to be in force; `None` if it never changed, so
+    /// that the one of the settings holds.
+    pub membership: Option<Membership>,
     /// Which data directory this is (P7).
     pub incarnation: Incarnation,
     /// The identity file, which also remembers the data directories of peers.
@@ -98,6 +102,8 @@ impl<D: Disk> Recovery<D> {
         let seed = salt(incarnation) ^ starts ^ options.entropy;
         let roles = role_states(&recovered, incarnation, starts, seed, log_time);
         let recorded = recovered.recorded();
+        let membership = recovered.membership.map(Membership::from_charter).transpose();
+        let membership = membership.map_err(|error| error.to_string())?;
         Ok(Self {
             wal,
             snapshots,
@@ -106,6 +112,7 @@ impl<D: Disk> Recovery<D> {
             roles,
             log_time,
             recorded,
+            membership,
             incarnation,
             identity,
         })
@@ -173,6 +180,8 @@ fn role_states(
             decided: recovered.held,
             unknown: recovered.unknown.clone(),
             restarted: starts > 1,
+            incarnation,
+            reconfiguration: recovered.reconfiguration.clone(),
         },
         leader: LeaderState { ballot: recovered.ballot, applied: snapshot, log_time, seed },
         replica: ReplicaState {

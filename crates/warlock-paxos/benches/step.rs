@@ -93,6 +93,8 @@ fn new_node(id: NodeId, membership: &Membership, now: Instant) -> Node {
         decided: Slot::FIRST,
         unknown: Vec::new(),
         restarted: false,
+        incarnation: Incarnation::new(u128::from(id.number())),
+        reconfiguration: None,
     };
     let leader = LeaderState {
         ballot: Ballot::ZERO,
@@ -108,7 +110,7 @@ fn new_node(id: NodeId, membership: &Membership, now: Instant) -> Node {
         decided: Vec::new(),
     };
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, acceptor, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, acceptor, now),
         leader: Leader::new(id, membership.clone(), timing, leader, now),
         replica: Replica::new(id, timing, replica),
     };

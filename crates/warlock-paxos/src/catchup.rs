@@ -198,6 +198,14 @@ impl CatchUp {
         self.behind = None;
     }
 
+    /// Forgets whoever is not part of the membership any more.
+    pub(crate) fn retain(&mut self, others: &[NodeId]) {
+        let gone: Vec<NodeId> = self.decided.keys().chain(self.applied.keys()).copied().collect();
+        for node in gone.into_iter().filter(|node| !others.contains(node)) {
+            self.handle_peer_down(node);
+        }
+    }
+
     pub(crate) fn handle_peer_down(&mut self, node: NodeId) {
         self.decided.remove(&node);
         self.applied.remove(&node);

@@ -9,10 +9,14 @@ use bytes::BufMut;
 use wincode::config::{self, Configuration};
 
 use crate::batch::Batch;
-use crate::message::{Learned, Message, P1b};
+use crate::membership::{Charter, Membership};
+use crate::message::{InForce, Learned, Message, P1b, P2aView};
 
 /// Version of the message encoding that this build speaks.
-pub const MESSAGE_VERSION: u8 = 1;
+pub const MESSAGE_VERSION: u8 = 2;
+
+/// Version of the encoding of charters.
+const CHARTER_VERSION: u8 = 1;
 
 /// The longest encoded message in bytes; the transport refuses longer frames.
 pub const MESSAGE_LENGTH_MAX: usize = 128 * 1024 * 1024;
@@ -57,7 +61,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         .expect("every message value has an encoding");
 }
 
-/// Decodes what [`encode`] wrote, and checks every batch in it.
+/// Decodes what [`encode`] wrote, and checks every batch and every membership in it.
 ///
 /// # Errors
 /// [`DecodeError`] for anything that `encode` did not write.
@@ -68,19 +72,56 @@ pub fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
     }
     let message =
         config::deserialize_exact(body, CONFIGURATION).map_err(|_| DecodeError::Malformed)?;
-    if batches_are_well_formed(&message) { Ok(message) } else { Err(DecodeError::Malformed) }
+    if contents_are_well_formed(&message) { Ok(message) } else { Err(DecodeError::Malformed) }
 }
 
-fn batches_are_well_formed(message: &Message) -> bool {
+/// The bytes of a charter, as files keep them: one version byte, then the content.
+///
+/// # Panics
+/// Never in practice: a charter has no unencodable values.
+#[must_use]
+pub fn encode_charter(charter: &Charter) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_u8(CHARTER_VERSION);
+    config::serialize_into(&mut out, charter, CONFIGURATION)
+        .expect("every charter has an encoding");
+    out
+}
+
+/// Decodes what [`encode_charter`] wrote, if it is a membership.
+///
+/// # Errors
+/// [`DecodeError`] for anything else.
+pub fn decode_charter(bytes: &[u8]) -> Result<Charter, DecodeError> {
+    let (&version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    if version != CHARTER_VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let charter =
+        config::deserialize_exact(body, CONFIGURATION).map_err(|_| DecodeError::Malformed)?;
+    if is_membership(&charter) { Ok(charter) } else { Err(DecodeError::Malformed) }
+}
+
+fn is_membership(charter: &Charter) -> bool {
+    Membership::from_charter(charter.clone()).is_ok()
+}
+
+fn contents_are_well_formed(message: &Message) -> bool {
     let well_formed = |batch: &Batch| batch.check().is_ok();
     match message {
-        Message::P1b(P1b { pvalues, .. }) => {
-            pvalues.iter().all(|pvalue| well_formed(&pvalue.batch))
+        Message::P1b(P1b { pvalues, reconfiguration, .. }) => {
+            let accepted = reconfiguration.as_ref().map(|accepted| &accepted.charter);
+            accepted.is_none_or(is_membership)
+                && pvalues.iter().all(|pvalue| well_formed(&pvalue.batch))
+        }
+        Message::P2aView(P2aView { charter, .. }) | Message::InForce(InForce { charter }) => {
+            is_membership(charter)
         }
         Message::P2a(p2a) => well_formed(&p2a.batch),
         Message::Learned(Learned { batches, .. }) => batches.iter().all(well_formed),
         Message::P1a(_)
         | Message::P2b(_)
+        | Message::P2bView(_)
         | Message::Decision(_)
         | Message::Propose(_)
         | Message::Declined(_)

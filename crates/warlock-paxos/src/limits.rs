@@ -45,6 +45,19 @@ pub const SUBMISSIONS_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Slots whose state digests are remembered for comparison.
 pub const DIGESTS_KEPT: usize = 16;
 
+/// Voters of one membership; more make every quorum slower and none safer.
+pub const VOTERS_MAX: usize = 7;
+
+/// Observers of one membership: the master sends every batch to each.
+pub const OBSERVERS_MAX: usize = 16;
+
+/// Address of a member, in bytes: the longest host name with a port.
+pub const ADDRESS_BYTES_MAX: usize = 255 + 6;
+
+/// Slots that an observer may lack of what is decided when it gets a vote (M6): what is in flight
+/// under load, and no more than a commander sends again soon.
+pub const PROMOTION_LAG_MAX: u64 = 2 * WINDOW_MAX;
+
 const _: () = assert!(WINDOW_MIN <= WINDOW_MAX && WINDOW_MIN > 0);
 const _: () = assert!(LEARNED_BYTES < crate::codec::MESSAGE_LENGTH_MAX);
 const _: () = assert!(LOG_BYTES_KEPT <= LOG_BYTES_MAX);

@@ -8,8 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::batch::Batch;
+use crate::change::Verdict;
 use crate::commander::Commander;
 use crate::ids::{Ballot, NodeId, Slot};
+use crate::membership::{Charter, Membership};
 use crate::message::{Decision, Heartbeat, Message};
 use crate::record::{PValue, Record};
 use crate::scout::Scout;
@@ -67,6 +69,15 @@ pub enum Tell {
     },
     /// Tells the acceptor that a snapshot of everything below the slot was installed.
     Installed(Slot),
+    /// Tells the leader that a membership came into force, which is durable here.
+    InForce {
+        /// The membership.
+        membership: Membership,
+        /// Whether this node is part of it, by its id and its data directory (P7).
+        admitted: bool,
+    },
+    /// Tells the replica who else there is.
+    Members(Arc<[NodeId]>),
     /// Tells the replica what the acceptor accepted.
     Accepted(PValue),
     /// Tells the replica how far the master says that the log is decided.
@@ -155,6 +166,8 @@ pub struct Adopted {
     pub log_time: Option<LogTime>,
     /// A voter that reported the highest `decided`.
     pub informant: NodeId,
+    /// For the next reconfiguration slot the membership of the highest ballot, if any was accepted.
+    pub reconfiguration: Option<Charter>,
 }
 
 /// What a role tells the host.
@@ -226,6 +239,19 @@ pub enum Notice {
     },
     /// The orderly hand-over is complete; a stopping host may exit.
     HandedOver,
+    /// A change of the membership asked for with this ticket is decided, refused, or given up.
+    ChangeAnswered {
+        /// As given when asking.
+        ticket: u64,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// This membership is in force from now on, and durable: the host must connect to its nodes at
+    /// their addresses, and to no others.
+    InForce(Membership),
+    /// This node is not part of the membership in force and never will be again (M4): the host must
+    /// stop serving clients. It may exit; a further start finds out the same.
+    Retired,
     /// Worth a line in the log.
     Log(Event),
 }
@@ -266,6 +292,8 @@ pub enum Event {
         /// Asking this node.
         node: NodeId,
     },
+    /// The master proposes a membership.
+    Changing(Membership),
 }
 
 /// Why a master stepped down.
@@ -281,6 +309,10 @@ pub enum Reason {
     RecoveryStalled,
     /// It was asked to.
     HandedOver,
+    /// A new membership came into force, under which it goes on with a new ballot.
+    ViewChanged,
+    /// It is not part of the new membership.
+    Retired,
 }
 
 impl core::fmt::Display for Reason {
@@ -291,6 +323,8 @@ impl core::fmt::Display for Reason {
             Self::Preempted => "a higher ballot was promised",
             Self::RecoveryStalled => "it could not learn what is decided",
             Self::HandedOver => "it was asked to hand over",
+            Self::ViewChanged => "a new membership is in force",
+            Self::Retired => "it is not part of the new membership",
         })
     }
 }

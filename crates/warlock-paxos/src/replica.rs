@@ -120,6 +120,7 @@ impl Replica {
                     }
                     self.consider_catching_up(now, out);
                 }
+                Tell::Members(others) => self.catch_up.retain(&others),
                 Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
                 Tell::Mastership(mastership) => self.handle_mastership(now, mastership, out),
                 Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),

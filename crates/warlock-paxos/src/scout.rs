@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::batch::Batch;
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::membership::{Membership, Tally};
-use crate::message::{Message, P1a, P1b};
+use crate::message::{InForce, Message, P1a, P1b, Reconfiguration};
 use crate::output::{Adopted, Output, Tell};
 use crate::record::PValue;
 use crate::time::{Instant, LogTime, Span};
@@ -36,6 +36,7 @@ struct Answer {
     pvalues: Vec<PValue>,
     unknown: Vec<crate::ids::SlotRange>,
     log_time: Option<LogTime>,
+    reconfiguration: Option<Reconfiguration>,
 }
 
 impl Scout {
@@ -61,10 +62,10 @@ impl Scout {
         self.ballot
     }
 
-    /// Asks every voter; to be called once, by the host that started the scout.
+    /// Asks everybody whose promise counts; to be called once, by the host that started the scout.
     pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.retry_at = Some(now.after(self.retry));
-        let to = self.membership.voters().clone();
+        let to = self.membership.electors().clone();
         out.push(Output::Broadcast { to, message: self.question() });
     }
 
@@ -95,15 +96,24 @@ impl Scout {
             out.push(Output::Tell(Tell::Preempted { ballot: self.ballot, by: p1b.promised }));
             return;
         }
+        if p1b.view < self.ballot.view {
+            // It can promise once it knows the view; it is asked again soon.
+            let charter = self.membership.charter().clone();
+            out.push(Output::Send { to: from, message: Message::InForce(InForce { charter }) });
+            out.push(Output::Send { to: from, message: self.question() });
+            return;
+        }
         if p1b.promised < self.ballot || !self.promises.add(&self.membership, from) {
             return;
         }
-        let P1b { decided, pvalues, unknown, log_time, .. } = p1b;
-        self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
+        let P1b { decided, pvalues, unknown, log_time, reconfiguration, .. } = p1b;
+        let answer = Answer { decided, pvalues, unknown, log_time, reconfiguration };
+        self.answers.insert(from, answer);
         // The own promise too: a ballot that the own disk does not know could be used by two
         // processes of this node, one after the other.
         let own = self.promises.contains(self.ballot.node) || mutant!(OwnPromiseNotNeeded);
-        if own && self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
+        let enough = self.promises.is_election_quorum(&self.membership);
+        if own && enough && self.every_slot_is_known() {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
             out.push(Output::Tell(Tell::Adopted(self.adopted())));
@@ -141,13 +151,13 @@ impl Scout {
                 bounds.insert(range.first.max(decided));
             }
         }
-        let enough = if mutant!(UnreadableCounts) { 0 } else { self.membership.quorum() };
-        bounds.into_iter().all(|slot| self.readers(slot) >= enough)
+        let readers = |slot| self.membership.is_election_quorum(|node| self.reads(node, slot));
+        bounds.into_iter().all(|slot| readers(slot) || mutant!(UnreadableCounts))
     }
 
-    fn readers(&self, slot: Slot) -> usize {
-        let unreadable = |answer: &&Answer| answer.unknown.iter().any(|range| range.contains(slot));
-        self.answers.len() - self.answers.values().filter(unreadable).count()
+    fn reads(&self, node: NodeId, slot: Slot) -> bool {
+        let answer = self.answers.get(&node);
+        answer.is_some_and(|answer| !answer.unknown.iter().any(|range| range.contains(slot)))
     }
 
     fn adopted(&self) -> Adopted {
@@ -173,6 +183,12 @@ impl Scout {
             .map_or(self.ballot.node, |(&node, _)| node);
         // A clock that ran ahead since it last heard of a master must not make keys vanish early.
         let log_time = self.answers.values().filter_map(|answer| answer.log_time).min();
-        Adopted { ballot: self.ballot, decided, pvalues, log_time, informant }
+        // All were accepted in this view: those of others are for other reconfiguration slots.
+        let accepted = self.answers.values().filter_map(|answer| answer.reconfiguration.as_ref());
+        let reconfiguration = accepted
+            .filter(|accepted| accepted.ballot.view == self.ballot.view)
+            .max_by_key(|accepted| accepted.ballot)
+            .map(|accepted| accepted.charter.clone());
+        Adopted { ballot: self.ballot, decided, pvalues, log_time, informant, reconfiguration }
     }
 }

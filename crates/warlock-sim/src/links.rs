@@ -329,6 +329,8 @@ fn start(id: NodeId, membership: &Membership, seed: u64) -> Node {
         decided: Slot::FIRST,
         unknown: Vec::new(),
         restarted: false,
+        incarnation: Incarnation::new(u128::from(id.number())),
+        reconfiguration: None,
     };
     let leader = LeaderState {
         ballot: Ballot::ZERO,
@@ -344,7 +346,7 @@ fn start(id: NodeId, membership: &Membership, seed: u64) -> Node {
         decided: Vec::new(),
     };
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, acceptor, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, acceptor, now),
         leader: Leader::new(id, membership.clone(), timing, leader, now),
         replica: Replica::new(id, timing, replica),
     };

@@ -59,6 +59,9 @@ pub enum WalError {
     Snapshot(SnapshotError),
     /// There is no log, but this data directory has been in use: its promises are lost (P7).
     LogMissing,
+    /// The membership is gone, or older than the log says: what was accepted or decided of it is
+    /// lost (P6, P7).
+    MembershipLost,
 }
 
 impl fmt::Display for WalError {
@@ -75,6 +78,10 @@ impl fmt::Display for WalError {
             Self::LogMissing => f.write_str(
                 "the log files of this data directory are gone: the node must join anew (reset)",
             ),
+            Self::MembershipLost => f.write_str(
+                "the membership of this data directory is gone or damaged: the node must join \
+                 anew (reset)",
+            ),
         }
     }
 }
@@ -84,7 +91,10 @@ impl Error for WalError {
         match self {
             Self::Io(error) => Some(&error.source),
             Self::Snapshot(error) => error.source(),
-            Self::Poisoned | Self::NewerVersion { .. } | Self::LogMissing => None,
+            Self::Poisoned
+            | Self::NewerVersion { .. }
+            | Self::LogMissing
+            | Self::MembershipLost => None,
         }
     }
 }

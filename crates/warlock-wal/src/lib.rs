@@ -21,6 +21,7 @@ mod recovered;
 mod recovery;
 mod segment;
 mod snapshot;
+mod views;
 mod wal;
 mod zeros;
 

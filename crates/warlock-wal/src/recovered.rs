@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange, mutant};
+use warlock_paxos::{Ballot, Batch, Charter, PValue, Reconfiguration, Slot, SlotRange, mutant};
 
 use crate::mark::Summary;
 use crate::snapshot::SnapshotMeta;
@@ -26,6 +26,11 @@ pub struct Recovered {
     pub unknown: Vec<SlotRange>,
     /// The newest undamaged snapshot.
     pub snapshot: Option<SnapshotMeta>,
+    /// The newest membership known to be in force, of the log or of the snapshot; `None` if none
+    /// was ever decided, so that the one of the settings holds.
+    pub membership: Option<Charter>,
+    /// What was accepted for the reconfiguration slot after it.
+    pub reconfiguration: Option<Reconfiguration>,
     /// How the log ends.
     pub tail: Tail,
     /// What an operator should know, in the order of the log.
@@ -252,6 +257,8 @@ impl Slots {
             learned: self.learned.into_iter().collect(),
             unknown: if mutant!(DamagedIsEmpty) { Vec::new() } else { self.unknown.0 },
             snapshot: None,
+            membership: None,
+            reconfiguration: None,
             tail: Tail::Clean,
             notes: Vec::new(),
         }

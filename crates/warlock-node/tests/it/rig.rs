@@ -92,7 +92,7 @@ impl Rig {
             applied,
             log_bytes,
         );
-        let acceptor = Acceptor::new(membership.clone(), timing, roles.acceptor, now);
+        let acceptor = Acceptor::new(NODE, membership.clone(), timing, roles.acceptor, now);
         let leader = Leader::new(NODE, membership, timing, roles.leader, now);
         let replica = Replica::new(NODE, timing, roles.replica);
         let node = Node::new(NODE, NodeState { acceptor, leader, replica }, now);

@@ -23,9 +23,11 @@ fn with_unknown(unknown: Vec<SlotRange>) -> Acceptor {
         decided: Slot::FIRST,
         unknown,
         restarted: false,
+        incarnation: Incarnation::new(1),
+        reconfiguration: None,
     };
     let membership = Membership::new(View::new(1), (1..=3).map(node));
-    Acceptor::new(membership, Timing::DEFAULT, state, NOW)
+    Acceptor::new(node(1), membership, Timing::DEFAULT, state, NOW)
 }
 
 fn ballot(round: u64, number: u16) -> Ballot {
@@ -55,6 +57,7 @@ fn accept(acceptor: &mut Acceptor, from: NodeId, ballot: Ballot, slot: u64) -> V
 fn grants(acceptor: &mut Acceptor, now: Instant, from: NodeId, ballot: Ballot) -> bool {
     let heartbeat = Heartbeat {
         round: 1,
+        view: ballot.view,
         ballot,
         lease: true,
         standing: Standing::Unhappy,
@@ -115,6 +118,7 @@ fn lease_goes_to_one_ballot_at_a_time_and_never_to_a_lower_one() {
 fn tell_time(acceptor: &mut Acceptor, millis_ago: u64, ballot: Ballot, leads: bool, micros: u64) {
     let heartbeat = Heartbeat {
         round: 1,
+        view: ballot.view,
         ballot,
         lease: leads,
         standing: Standing::Unhappy,
@@ -165,13 +169,21 @@ fn what_is_learned_is_told_to_the_master_once_there_is_one() {
         matches!(output, Output::Persist { record: Some(found), then }
             if *found == record && then.is_empty())
     };
-    assert!(out.len() == 1 && learned(&out[0], 1), "nobody to tell: {out:?}");
+    // A later ballot must know that it is decided, though nothing was accepted for it.
+    let recorded = |output: &Output, slot: u64| {
+        let record = Record::Decided { slot: Slot::new(slot) };
+        matches!(output, Output::Persist { record: Some(found), .. } if *found == record)
+    };
+    let [content, watermark] = &out[..] else { panic!("nobody to tell: {out:?}") };
+    assert!(learned(content, 1) && recorded(watermark, 2), "{out:?}");
 
     scout(&mut acceptor, node(2), ballot(1, 2));
     out.clear();
     acceptor.handle_decided(NOW, Slot::new(3), contents(2), &mut out);
-    let [record, Output::Persist { record: None, then }] = &out[..] else { panic!("{out:?}") };
-    assert!(learned(record, 2), "{out:?}");
+    let [content, watermark, Output::Persist { record: None, then }] = &out[..] else {
+        panic!("{out:?}")
+    };
+    assert!(learned(content, 2) && recorded(watermark, 3), "M3: {out:?}");
     let [Output::Send { to, message: Message::P2b(p2b) }] = &then[..] else { panic!("{then:?}") };
     assert_eq!((*to, p2b.asked, p2b.promised), (node(2), ballot(1, 2), ballot(1, 2)));
     assert_eq!((p2b.slot, p2b.held), (Slot::new(2), Slot::new(3)));

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use warlock_paxos::{
-    Ack, Ballot, Batch, Decision, Declined, HandOver, Heartbeat, Incarnation, Instant, Learn,
-    Learned, LogTime, Membership, Message, NodeId, Origin, P1a, P1b, P2a, P2b, PValue, Proposal,
-    Propose, ReadIndex, ReadIndexed, Release, Slot, SlotRange, SnapshotChunk, SnapshotFetch, Span,
-    Stamp, Standing, Tally, Timing, View, decode, encode,
+    Ack, Ballot, Batch, Charter, Decision, Declined, HandOver, Heartbeat, InForce, Incarnation,
+    Instant, Learn, Learned, LogTime, Member, Membership, Message, NodeId, Origin, P1a, P1b, P2a,
+    P2aView, P2b, P2bView, PValue, Proposal, Propose, ReadIndex, ReadIndexed, Reconfiguration,
+    Release, Seat, Slot, SlotRange, SnapshotChunk, SnapshotFetch, Span, Stamp, Standing, Tally,
+    Timing, View, decode, decode_charter, encode, encode_charter,
 };
 
 fn ballots() -> impl Strategy<Value = Ballot> {
@@ -60,6 +61,37 @@ fn standings() -> impl Strategy<Value = Standing> {
     ]
 }
 
+fn members(transitional: bool) -> impl Strategy<Value = Vec<Member>> {
+    let seats = proptest::sample::select(vec![Seat::Voter, Seat::Observer, Seat::Leaving]);
+    let member = (seats, any::<bool>(), "[a-z]{0,9}", proptest::option::of(any::<u128>()));
+    vec(member, 1..7).prop_map(move |members| {
+        let number = |(index, (seat, voted, address, incarnation))| {
+            let voted = transitional && (voted || seat == Seat::Leaving);
+            let seat = if transitional || seat != Seat::Leaving { seat } else { Seat::Voter };
+            let incarnation: Option<u128> = incarnation;
+            let incarnation = incarnation.map(Incarnation::new);
+            let node = NodeId::new(u16::try_from(index).expect("few") * 3 + 1);
+            Member { node, seat, voted, address, incarnation }
+        };
+        members.into_iter().enumerate().map(number).collect()
+    })
+}
+
+fn charters() -> impl Strategy<Value = Charter> {
+    let parts = any::<bool>()
+        .prop_flat_map(|transitional| (1..9_u64, Just(transitional), members(transitional)));
+    let charter = parts.prop_map(|(view, transitional, members)| {
+        let highest = NodeId::new(99);
+        Charter { view: View::new(view), transitional, highest, members }
+    });
+    charter
+        .prop_filter("no membership", |charter| Membership::from_charter(charter.clone()).is_ok())
+}
+
+fn reconfigurations() -> impl Strategy<Value = Reconfiguration> {
+    (ballots(), charters()).prop_map(|(ballot, charter)| Reconfiguration { ballot, charter })
+}
+
 fn heartbeats() -> impl Strategy<Value = Message> {
     let first = (any::<u64>(), ballots(), any::<bool>(), standings(), slots(), slots());
     let held = vec((any::<u16>().prop_map(NodeId::new), slots()), 0..4);
@@ -68,6 +100,7 @@ fn heartbeats() -> impl Strategy<Value = Message> {
         |((round, ballot, lease, standing, applied, decided), (held, log_time), digest)| {
             Message::Heartbeat(Heartbeat {
                 round,
+                view: ballot.view,
                 ballot,
                 lease,
                 standing,
@@ -86,9 +119,20 @@ fn answers() -> impl Strategy<Value = Message> {
         ranges.into_iter().map(|(first, last)| SlotRange { first, last }).collect()
     });
     let parts = (ballots(), ballots(), slots(), vec(pvalues(), 0..4), unknown);
-    (parts, proptest::option::of(log_times())).prop_map(
-        |((asked, promised, decided, pvalues, unknown), log_time)| {
-            Message::P1b(P1b { asked, promised, decided, pvalues, unknown, log_time })
+    let accepted = proptest::option::of(reconfigurations());
+    (parts, proptest::option::of(log_times()), accepted).prop_map(
+        |((asked, promised, decided, pvalues, unknown), log_time, reconfiguration)| {
+            let view = promised.view;
+            Message::P1b(P1b {
+                asked,
+                promised,
+                decided,
+                pvalues,
+                unknown,
+                log_time,
+                view,
+                reconfiguration,
+            })
         },
     )
 }
@@ -108,6 +152,12 @@ fn messages() -> impl Strategy<Value = Message> {
         (ballots(), ballots(), slots(), slots()).prop_map(|(asked, promised, slot, held)| {
             Message::P2b(P2b { asked, promised, slot, held })
         }),
+        (ballots(), charters())
+            .prop_map(|(ballot, charter)| Message::P2aView(P2aView { ballot, charter })),
+        (ballots(), ballots(), 0..9_u64).prop_map(|(asked, promised, view)| {
+            Message::P2bView(P2bView { asked, promised, view: View::new(view) })
+        }),
+        charters().prop_map(|charter| Message::InForce(InForce { charter })),
         decisions().prop_map(Message::Decision),
         (ballots(), origins(), previous, commands()).prop_map(
             |(ballot, origin, previous, commands)| {
@@ -120,9 +170,10 @@ fn messages() -> impl Strategy<Value = Message> {
     ];
     let others = prop_oneof![
         heartbeats(),
-        (any::<u64>(), ballots(), any::<[bool; 3]>()).prop_map(
-            |(round, promised, [granted, stalled, silent])| {
-                Message::Ack(Ack { round, promised, granted, stalled, silent })
+        (any::<u64>(), ballots(), slots(), any::<[bool; 3]>()).prop_map(
+            |(round, promised, held, [granted, stalled, silent])| {
+                let view = promised.view;
+                Message::Ack(Ack { round, view, promised, held, granted, stalled, silent })
             }
         ),
         slots().prop_map(|from| Message::Learn(Learn { from })),
@@ -229,6 +280,13 @@ proptest! {
         let mut bytes = Vec::new();
         encode(&message, &mut bytes);
         prop_assert_eq!(decode(&bytes), Ok(message));
+    }
+
+    #[test]
+    fn charters_survive_the_disk(charter in charters(), cut in any::<prop::sample::Index>()) {
+        let bytes = encode_charter(&charter);
+        prop_assert_eq!(decode_charter(&bytes), Ok(charter));
+        prop_assert!(decode_charter(&bytes[..cut.index(bytes.len())]).is_err());
     }
 
     #[test]

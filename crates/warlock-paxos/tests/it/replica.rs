@@ -41,6 +41,7 @@ fn with_log() -> Replica {
 fn heartbeat(applied: u64, decided: u64, digest: Option<(Slot, u64)>) -> Heartbeat {
     Heartbeat {
         round: 1,
+        view: MASTER.view,
         ballot: MASTER,
         lease: false,
         standing: Standing::Master { ballot: MASTER, barrier: Slot::FIRST },

@@ -175,7 +175,9 @@ impl Running {
         let (fatal, fatals) = unbounded_channel();
         let (handed_over, hand_overs) = unbounded_channel();
         let incarnation = recovery.incarnation;
-        let Recovery { wal, snapshots, applier, roles, log_time, identity, .. } = recovery;
+        let Recovery { wal, snapshots, applier, roles, log_time, identity, membership, .. } =
+            recovery;
+        let membership = membership.unwrap_or_else(|| self::membership(settings));
         let transport = Transport::start(
             listeners.peer,
             local_identity(settings, incarnation),
@@ -206,7 +208,7 @@ impl Running {
         let router = Rc::new(Router::new(settings.node_id, transport, log, host, outlets, ballot));
         let watch = recovery::watch_applying(manager, &shared).map_err(RunError::System)?;
         let reporter = Reporter::new(manager.clone(), Arc::clone(&shared));
-        spawn_roles(&router, settings, roles, reporter);
+        spawn_roles(&router, settings, membership, roles, reporter);
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
         tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events));
@@ -360,10 +362,16 @@ fn front_limits(settings: &Settings) -> Limits {
     limits
 }
 
-fn spawn_roles(router: &Rc<Router>, settings: &Settings, states: RoleStates, reporter: Reporter) {
-    let (node, membership, timing) = (settings.node_id, membership(settings), timing(settings));
+fn spawn_roles(
+    router: &Rc<Router>,
+    settings: &Settings,
+    membership: Membership,
+    states: RoleStates,
+    reporter: Reporter,
+) {
+    let (node, timing) = (settings.node_id, timing(settings));
     let now: Instant = clock::now();
-    let acceptor = Acceptor::new(membership.clone(), timing, states.acceptor, now);
+    let acceptor = Acceptor::new(node, membership.clone(), timing, states.acceptor, now);
     let leader = Leader::new(node, membership, timing, states.leader, now);
     let replica = Replica::new(node, timing, states.replica);
     tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router), reporter));

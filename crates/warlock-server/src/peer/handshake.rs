@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn every_disagreement_has_its_reason() {
         let local = identity(2);
-        assert_eq!(hello().judge(&local), Ok(1));
+        assert_eq!(hello().judge(&local), Ok(VERSION_MAX));
         let refusal = |change: fn(&mut Hello)| {
             let mut hello = hello();
             change(&mut hello);
@@ -356,8 +356,8 @@ mod tests {
         };
         assert!(refusal(|h| h.identity.cluster = "red".into()).starts_with("wrong cluster: "));
         assert!(refusal(|h| h.to = NodeId::new(3)).starts_with("wrong node: "));
-        assert!(refusal(|h| h.version_min = 2).starts_with("version mismatch: "));
-        assert!(refusal(|h| h.version_max = 0).starts_with("version mismatch: "));
+        assert!(refusal(|h| h.version_min = VERSION_MAX + 1).starts_with("version mismatch: "));
+        assert!(refusal(|h| h.version_max = VERSION_MIN - 1).starts_with("version mismatch: "));
         let lease = refusal(|h| h.identity.lease = Span::from_millis(400));
         assert!(lease.starts_with("consensus.lease_ms differs: 400 on n1, 500 on n2"), "{lease}");
         assert!(refusal(|h| h.identity.clock_error_per_mille = 1).contains("clock_error_max"));

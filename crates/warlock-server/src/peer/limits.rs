@@ -5,10 +5,10 @@ use std::time::Duration;
 use warlock_paxos::{MESSAGE_LENGTH_MAX, MESSAGE_VERSION};
 
 /// Oldest protocol version that this build speaks.
-pub(super) const VERSION_MIN: u16 = 1;
+pub(super) const VERSION_MIN: u16 = 2;
 
 /// Newest protocol version that this build speaks; it includes the encoding of messages.
-pub(super) const VERSION_MAX: u16 = 1;
+pub(super) const VERSION_MAX: u16 = 2;
 
 const _: () = assert!(VERSION_MIN <= VERSION_MAX);
 const _: () = assert!(VERSION_MAX == MESSAGE_VERSION as u16, "the handshake negotiates messages");

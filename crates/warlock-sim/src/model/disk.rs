@@ -104,6 +104,8 @@ impl Disk {
             decided,
             unknown: Vec::new(),
             restarted: self.starts > 1,
+            incarnation: Incarnation::new(u128::from(node.number())),
+            reconfiguration: None,
         };
         let seed = u64::from(node.number()) * 1000 + self.starts;
         let leader = LeaderState { ballot, applied: Slot::FIRST, log_time: LogTime::ZERO, seed };
@@ -130,6 +132,8 @@ impl Disk {
                 self.learned.insert(slot);
             }
             Record::Decided { slot } => self.decided = self.decided.max(Some(slot)),
+            // The model has one membership for ever.
+            Record::AcceptView(_) | Record::InForce(_) => {}
         }
     }
 }

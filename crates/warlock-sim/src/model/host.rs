@@ -76,7 +76,7 @@ fn start(id: NodeId, membership: &Membership, disk: &mut Disk, now: Instant) -> 
     let timing = Timing::DEFAULT;
     let recovered = disk.recover(id);
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, recovered.acceptor, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, recovered.acceptor, now),
         leader: Leader::new(id, membership.clone(), timing, recovered.leader, now),
         replica: Replica::new(id, timing, recovered.replica),
     };
@@ -226,6 +226,9 @@ impl Host {
             | Notice::WriteSnapshot { .. }
             | Notice::InstallSnapshot { .. }
             | Notice::HandedOver
+            | Notice::ChangeAnswered { .. }
+            | Notice::InForce(_)
+            | Notice::Retired
             | Notice::Log(_) => {}
         }
         Ok(())

@@ -49,6 +49,10 @@ const fn elected(name: &'static str, breaks: &'static str) -> Mutant {
     tested("election", name, breaks, "warlock-sim", &["--test", "it", "links::directed"])
 }
 
+const fn changed(origin: &'static str, name: &'static str, breaks: &'static str) -> Mutant {
+    tested(origin, name, breaks, "warlock-paxos", &["--test", "it", "membership"])
+}
+
 /// All mutants, by the part that they sit in. A site and its line here belong together: the tidy
 /// test looks for either without the other.
 ///
@@ -114,6 +118,23 @@ pub const MUTANTS: &[Mutant] = &[
     elected("OnlyWhenSilent", "a master without a quorum is left in peace"),
     simulated("election", "OneWayIsAlive", "a heartbeat heard counts as an answer to one"),
     elected("NoBackOff", "a preempted candidate tries again at once"),
+    changed("membership", "TwoChangesInFlight", "a second change is proposed beside the first"),
+    changed("membership", "NoOldMajority", "a transition asks no majority of the old voters"),
+    changed("membership", "ChangeBeforeHeld", "the next view before the old one is secured"),
+    changed("membership", "PromotedBehind", "an observer that lacks slots gets a vote"),
+    changed("membership", "ObserverCounts", "answers of nodes without a vote count"),
+    changed("membership", "LowerViewAccepted", "a node acts for a view that is over"),
+    changed("membership", "NodeIdReused", "a newcomer may have the id of a node that went"),
+    changed("membership", "ViewEndsGrants", "an acceptor forgets its grant with the view"),
+    changed("membership", "HigherViewEndsGrant", "a ballot of a higher view ends a grant"),
+    changed("membership", "RetiredKeepsLease", "a master that goes keeps its lease"),
+    tested(
+        "membership",
+        "MembershipForgotten",
+        "a restart begins with the membership of the settings",
+        "warlock-wal",
+        &["--test", "durability", "views::"],
+    ),
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),

@@ -16,3 +16,4 @@ mod model;
 mod properties;
 mod real_disk;
 mod snapshot;
+mod views;

@@ -26,6 +26,11 @@ fn errors_of_the_log_say_what_happened_and_what_to_do() {
             "the log files of this data directory are gone: the node must join anew (reset)",
         ),
         (
+            WalError::MembershipLost,
+            "the membership of this data directory is gone or damaged: the node must join anew \
+             (reset)",
+        ),
+        (
             WalError::from(SnapshotError::Damaged { file: file(), offset: 7 }),
             "wal-1 is damaged at byte 7",
         ),

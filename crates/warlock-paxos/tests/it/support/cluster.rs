@@ -407,10 +407,11 @@ impl Cluster {
         self.checker.restart(host.id, recovered.acceptor.ballot, host.told);
         host.restart_at = None;
         host.machine = recovered.image.batches;
-        let (id, membership) = (host.id, self.membership.clone());
+        let id = host.id;
+        let membership = recovered.membership.unwrap_or_else(|| self.membership.clone());
         let found = format!("{:?}", recovered.acceptor);
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
+            acceptor: Acceptor::new(id, membership.clone(), TIMING, recovered.acceptor, now),
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };

@@ -179,9 +179,9 @@ impl Scene {
         let host = self.hosts.get_mut(&id).expect("a member");
         let recovered = host.disk.recover(id, u64::from(id.number()));
         host.machine = recovered.image.batches;
-        let membership = self.membership.clone();
+        let membership = recovered.membership.unwrap_or_else(|| self.membership.clone());
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
+            acceptor: Acceptor::new(id, membership.clone(), TIMING, recovered.acceptor, now),
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };
@@ -426,7 +426,13 @@ impl Scene {
                 self.say(&format!("{id} {notice}"));
                 self.snapshot(id);
             }
-            Notice::Master(_) | Notice::Diverged { .. } | Notice::HandedOver | Notice::Log(_) => {
+            Notice::Master(_)
+            | Notice::Diverged { .. }
+            | Notice::HandedOver
+            | Notice::ChangeAnswered { .. }
+            | Notice::InForce(_)
+            | Notice::Retired
+            | Notice::Log(_) => {
                 self.say(&format!("{id} {notice}"));
             }
         }

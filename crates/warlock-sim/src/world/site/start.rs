@@ -77,7 +77,9 @@ impl World {
         self.observe_restart(index, &recovery.roles, recovery.recorded);
         let (node, members) = (self.sites[index].id, self.members());
         let overview = overview(node, &members);
-        let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
+        let Recovery {
+            wal, snapshots, applier, reader, roles, log_time, identity, membership, ..
+        } = recovery;
         self.sites[index].incarnation = identity.incarnation();
         self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
@@ -90,10 +92,11 @@ impl World {
         let machine = Machine::new(applier, log_time, 1);
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let host = Host::new(options, Arc::clone(&shared), machine, applied, log_bytes);
-        let membership = Membership::new(View::new(1), members.keys().copied());
+        let settings = Membership::new(View::new(1), members.keys().copied());
+        let membership = membership.unwrap_or(settings);
         let ballot = roles.leader.ballot;
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), Self::TIMING, roles.acceptor, now),
+            acceptor: Acceptor::new(node, membership.clone(), Self::TIMING, roles.acceptor, now),
             leader: Leader::new(node, membership, Self::TIMING, roles.leader, now),
             replica: Replica::new(node, Self::TIMING, roles.replica),
         };

@@ -70,7 +70,12 @@ impl Cluster {
             Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
             Notice::HandedOver => self.hosts[index].leaving = false,
             Notice::SnapshotWanted => self.image(index),
-            Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
+            Notice::Master(_)
+            | Notice::LogClock(..)
+            | Notice::ChangeAnswered { .. }
+            | Notice::InForce(_)
+            | Notice::Retired
+            | Notice::Log(_) => {}
         }
     }
 
