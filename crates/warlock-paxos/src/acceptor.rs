@@ -418,7 +418,8 @@ impl Acceptor {
     /// those slots any more, so that no other answer would say so.
     fn tell_held(&mut self, now: Instant, decided: Slot, out: &mut Vec<Output>) {
         let (ballot, held) = (self.ballot, self.held);
-        if ballot == Ballot::ZERO {
+        // In a view that is over nobody leads (M4).
+        if ballot == Ballot::ZERO || ballot.view < self.membership.view() {
             return;
         }
         let slot = Slot::new(decided.position() - 1);

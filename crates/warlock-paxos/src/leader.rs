@@ -89,6 +89,7 @@ impl Leader {
         // An answer to an earlier process of this node must not pass for one to a round of this
         // process.
         let round = if mutant!(RoundsStartAtZero) { 0 } else { random.next() >> 1 };
+        let retired = membership != Membership::unknown() && !membership.is_member(node);
         Self {
             node,
             membership,
@@ -109,7 +110,7 @@ impl Leader {
             standing_told: Standing::Unhappy,
             deadline: None,
             digest: None,
-            retired: false,
+            retired,
         }
     }
 

@@ -76,8 +76,13 @@ pub enum Tell {
         /// Whether this node is part of it, by its id and its data directory (P7).
         admitted: bool,
     },
-    /// Tells the replica who else there is.
-    Members(Arc<[NodeId]>),
+    /// Tells the replica who else there is, and whether this node is one of them.
+    Members {
+        /// The other nodes.
+        others: Arc<[NodeId]>,
+        /// Whether this node is part of the membership; if not it answers no client any more (M4).
+        admitted: bool,
+    },
     /// Tells the replica what the acceptor accepted.
     Accepted(PValue),
     /// Tells the replica how far the master says that the log is decided.

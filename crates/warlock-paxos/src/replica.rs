@@ -58,6 +58,7 @@ pub struct Replica {
     reads: Reads,
     catch_up: CatchUp,
     digests: BTreeMap<Slot, u64>,
+    retired: bool,
 }
 
 impl Replica {
@@ -87,6 +88,7 @@ impl Replica {
             reads: Reads::new(first_sequence, timing.heartbeat()),
             catch_up: CatchUp::new(timing.heartbeat()),
             digests: BTreeMap::new(),
+            retired: false,
         }
     }
 
@@ -120,7 +122,7 @@ impl Replica {
                     }
                     self.consider_catching_up(now, out);
                 }
-                Tell::Members(others) => self.catch_up.retain(&others),
+                Tell::Members { others, admitted } => self.handle_members(&others, admitted, out),
                 Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
                 Tell::Mastership(mastership) => self.handle_mastership(now, mastership, out),
                 Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),
@@ -139,7 +141,7 @@ impl Replica {
         deadline: Instant,
         out: &mut Vec<Output>,
     ) {
-        if self.submissions.submit(ticket, commands, deadline) {
+        if !self.retired && self.submissions.submit(ticket, commands, deadline) {
             self.submissions.flush(now, self.mastership, self.applied, out);
         } else {
             let fate = crate::output::Fate::NotExecuted;
@@ -155,8 +157,23 @@ impl Replica {
         deadline: Instant,
         out: &mut Vec<Output>,
     ) {
+        if self.retired {
+            out.push(Output::Notify(Notice::ReadReady { ticket, allowed: false }));
+            return;
+        }
         let master = self.mastership.map(|(ballot, _)| ballot);
         self.reads.ask(now, ticket, deadline, master, out);
+    }
+
+    /// Handles a new membership. A node that is not part of it answers what waits at once: nobody
+    /// will tell it what became of that.
+    pub fn handle_members(&mut self, others: &[NodeId], admitted: bool, out: &mut Vec<Output>) {
+        self.catch_up.retain(others);
+        self.retired = !admitted;
+        if self.retired {
+            self.submissions.give_up(out);
+            self.reads.give_up(out);
+        }
     }
 
     /// Handles what this node's acceptor accepted.

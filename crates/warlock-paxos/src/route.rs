@@ -78,7 +78,7 @@ pub const fn addressee(tell: &Tell) -> RoleName {
     match tell {
         Tell::Decided { .. } | Tell::Installed(_) => RoleName::Acceptor,
         Tell::Accepted(_)
-        | Tell::Members(_)
+        | Tell::Members { .. }
         | Tell::Watermark { .. }
         | Tell::Chosen(_)
         | Tell::Vouched { .. }

@@ -90,7 +90,7 @@ impl Acceptor {
         // The others of this node act on it only once a restart would remember it.
         let mut then = vec![
             Output::Tell(Tell::InForce { membership: membership.clone(), admitted }),
-            Output::Tell(Tell::Members(membership.others(self.node))),
+            Output::Tell(Tell::Members { others: membership.others(self.node), admitted }),
             Output::Notify(Notice::InForce(membership)),
         ];
         if !admitted {

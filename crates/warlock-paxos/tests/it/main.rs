@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod exploration;
+mod membership;
 mod properties;
 mod replica;
 mod support;

@@ -103,6 +103,11 @@ impl Disk {
         self.image = image;
     }
 
+    /// The newest membership that is durable here.
+    pub(crate) const fn in_force(&self) -> Option<&Charter> {
+        self.in_force.as_ref()
+    }
+
     pub(crate) fn image(&self) -> &Image {
         &self.image
     }

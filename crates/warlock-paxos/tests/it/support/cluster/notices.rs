@@ -12,6 +12,7 @@ use crate::support::disk::Image;
 
 impl Cluster {
     pub(super) fn send(&mut self, index: usize, to: NodeId, message: Message) {
+        self.check_view_of(index, &message);
         let host = &mut self.hosts[index];
         if let Message::P1b(P1b { asked, promised, .. }) = &message
             && asked == promised
@@ -70,12 +71,11 @@ impl Cluster {
             Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
             Notice::HandedOver => self.hosts[index].leaving = false,
             Notice::SnapshotWanted => self.image(index),
-            Notice::Master(_)
-            | Notice::LogClock(..)
-            | Notice::ChangeAnswered { .. }
-            | Notice::InForce(_)
-            | Notice::Retired
-            | Notice::Log(_) => {}
+            Notice::ChangeAnswered { verdict, .. } => self.checker.answered(&verdict),
+            Notice::InForce(membership) => self.checker.enter(membership.charter()),
+            Notice::Retired => self.hosts[index].retired = true,
+            Notice::Log(warlock_paxos::Event::Changing(next)) => self.check_newcomers(index, &next),
+            Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
         }
     }
 
@@ -167,6 +167,9 @@ impl Cluster {
     pub(super) fn check_held(&self, held: &[(NodeId, Slot)]) {
         for &(id, held) in held {
             let host = &self.hosts[self.index(id)];
+            if host.incarnation != crate::support::disk::incarnation(id) {
+                continue;
+            }
             let first = held.position().saturating_sub(3).max(1);
             for slot in (first..held.position()).map(Slot::new) {
                 let content = host.disk.content(slot);
