@@ -163,13 +163,45 @@ impl Leader {
         let leased = lead.lease.end().is_some() && !mutant!(RetiredKeepsLease);
         assert!(stays || !leased, "M5: {next} while {} holds the lease", self.node);
         let ask_again_at = now.after(self.timing.retry());
-        let charter = next.charter().clone();
         out.push(Output::Notify(Notice::Log(Event::Changing(next.clone()))));
         let accepts = Tally::default();
         lead.inherited = None;
         lead.changing = Some(Changing { ticket, next, accepts, ask_again_at, decided: false });
-        let message = Message::P2aView(P2aView { ballot: lead.ballot, charter });
-        out.push(Output::Broadcast { to: self.membership.voters().clone(), message });
+        self.ask_for_change(out);
+    }
+
+    /// Asks the voters that have not accepted.
+    fn ask_for_change(&self, out: &mut Vec<Output>) {
+        for &to in self.membership.voters().iter().filter(|&&to| to != self.node) {
+            self.ask_one_for_change(to, out);
+        }
+        self.ask_self_for_change(out);
+    }
+
+    /// This node accepts last, when that makes a quorum: a master that is cut off leaves no trace of
+    /// what it was asked for, which would come into force when nobody thinks of it any more.
+    fn ask_self_for_change(&self, out: &mut Vec<Output>) {
+        let accepted = |changing: &Changing, node| changing.accepts.contains(node);
+        let last = self.lead().and_then(|lead| lead.changing.as_ref()).is_some_and(|changing| {
+            self.membership.is_quorum(|node| node == self.node || accepted(changing, node))
+        });
+        if last && self.membership.is_voter(self.node) {
+            self.ask_one_for_change(self.node, out);
+        }
+    }
+
+    fn ask_one_for_change(&self, to: NodeId, out: &mut Vec<Output>) {
+        let Some(lead) = self.lead() else {
+            return;
+        };
+        let Some(changing) = lead.changing.as_ref().filter(|changing| !changing.decided) else {
+            return;
+        };
+        if !changing.accepts.contains(to) {
+            let charter = changing.next.charter().clone();
+            let message = Message::P2aView(P2aView { ballot: lead.ballot, charter });
+            out.push(Output::Send { to, message });
+        }
     }
 
     /// Handles the answer of an acceptor to the membership proposed (M1).
@@ -197,6 +229,9 @@ impl Leader {
         };
         changing.accepts.add(&self.membership, from);
         if !changing.accepts.is_quorum(&self.membership) {
+            if from != self.node {
+                self.ask_self_for_change(out);
+            }
             return;
         }
         changing.decided = true;
@@ -222,14 +257,7 @@ impl Leader {
             return;
         };
         changing.ask_again_at = now.after(self.timing.lease());
-        if changing.decided {
-            return;
-        }
-        for to in changing.accepts.missing_voters(&self.membership) {
-            let charter = changing.next.charter().clone();
-            let message = Message::P2aView(P2aView { ballot: lead.ballot, charter });
-            out.push(Output::Send { to, message });
-        }
+        self.ask_for_change(out);
     }
 
     /// Handles a membership that came into force. A master that is part of it goes on at once, with
