@@ -345,8 +345,8 @@ impl Membership {
     }
 }
 
-const fn majority_of(nodes: usize) -> usize {
-    nodes / 2 + if mutant!(QuorumIsHalf) { 0 } else { 1 }
+fn majority_of(nodes: usize) -> usize {
+    nodes / 2 + usize::from(!mutant!(QuorumIsHalf))
 }
 
 fn has_majority(nodes: &[NodeId], belongs: impl Fn(NodeId) -> bool) -> bool {

@@ -49,7 +49,7 @@ impl Acceptor {
         let record = match accepted {
             Some(known) => {
                 assert!(
-                    known.charter == charter || mutant!(TwoChangesInFlight),
+                    known.charter == charter,
                     "M1: two memberships for {} under {ballot}",
                     view.slot()
                 );

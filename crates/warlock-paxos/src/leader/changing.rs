@@ -102,7 +102,7 @@ impl Leader {
         let Some(next) = self.due_change(lead) else {
             return;
         };
-        if next.is_elector(self.node) {
+        if next.is_elector(self.node) || mutant!(RetiredKeepsLease) {
             self.begin_change(now, None, next, out);
             return;
         }
@@ -178,8 +178,8 @@ impl Leader {
         self.ask_self_for_change(out);
     }
 
-    /// This node accepts last, when that makes a quorum: a master that is cut off leaves no trace of
-    /// what it was asked for, which would come into force when nobody thinks of it any more.
+    /// This node accepts last, when that makes a quorum: a master that is cut off leaves no trace
+    /// of what it was asked for, which would come into force when nobody thinks of it any more.
     fn ask_self_for_change(&self, out: &mut Vec<Output>) {
         let accepted = |changing: &Changing, node| changing.accepts.contains(node);
         let last = self.lead().and_then(|lead| lead.changing.as_ref()).is_some_and(|changing| {

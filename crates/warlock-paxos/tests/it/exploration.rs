@@ -42,8 +42,10 @@ pub(crate) fn explore(seeds: u64, begin: fn(u64) -> Cluster) -> (usize, usize) {
     let outcomes: Vec<_> = seeds.map(|seed| run(seed, lines, begin)).collect();
     let failures: Vec<&String> = outcomes.iter().filter_map(|run| run.as_ref().err()).collect();
     if let Some(first) = failures.first() {
-        failures.iter().for_each(|failure| println!("{}", failure.lines().next().unwrap_or("")));
-        panic!("{} of {} runs failed; the first: {first}", failures.len(), outcomes.len());
+        let heads: Vec<&str> =
+            failures.iter().filter_map(|failure| failure.lines().next()).collect();
+        let (count, heads) = (failures.len(), heads.join("\n"));
+        panic!("{count} of {} runs failed:\n{heads}\nthe first: {first}", outcomes.len());
     }
     let done = outcomes.into_iter().flatten();
     done.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1))

@@ -27,7 +27,8 @@
 //! | `snapshot n1` | takes a snapshot, and drops the log that it covers |
 //! | `hand-over n1 [n2]` | has the master leave |
 //! | `newcomer n4` | starts a node that knows no membership |
-//! | `change n1 [view=v3] add n4` | asks n1 for a membership: `add`, `promote`, `remove`, `let n1 n2 vote` |
+//! | `change n1 [view=v3] add n4` | asks n1 for a membership; also `promote n4`, `remove n4` |
+//! | `change n1 let n1 n2 vote` | asks n1 for these voters and no others |
 //! | `down n1 n2` | tells n1 that its connection to n2 closed |
 //! | `status` | one line for each node |
 //! | `mute`, `unmute` | ends and begins the trace |

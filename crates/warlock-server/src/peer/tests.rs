@@ -360,7 +360,7 @@ async fn accept_dialler(listener: &TcpListener) -> TcpStream {
     let hello = Hello::decode(&body).unwrap();
     assert_eq!((hello.identity, hello.to), (identity(1), node(2)));
     let accept = handshake::Accept {
-        version: super::limits::VERSION_MAX,
+        version: limits::VERSION_MAX,
         incarnation: Incarnation::new(2),
         software: "0.2".into(),
         client_address: "client-2:6379".into(),
@@ -427,7 +427,7 @@ async fn dialler_checks_who_answers() {
     let (mut stream, _) = soon("the dialler", port.accept()).await.unwrap();
     soon("the hello", handshake::read_body(&mut stream)).await.unwrap();
     let impostor = handshake::Accept {
-        version: super::limits::VERSION_MAX,
+        version: limits::VERSION_MAX,
         incarnation: Incarnation::new(99),
         software: String::new(),
         client_address: String::new(),

@@ -18,10 +18,18 @@ impl Cluster {
         if self.calm {
             return;
         }
-        let delay = self.random.between(1, 300) * MILLISECOND;
+        let often = if self.weather.quarrel { 20 } else { 300 };
+        let delay = self.random.between(1, often) * MILLISECOND;
         self.schedule(delay, Event::Change);
-        let masters: Vec<usize> =
-            (0..self.hosts.len()).filter(|&index| self.hosts[index].serves(self.time)).collect();
+        let leads =
+            |host: &Host| host.node.as_ref().is_some_and(|node| node.leader.leads().is_some());
+        let quarrel = self.weather.quarrel;
+        let masters: Vec<usize> = (0..self.hosts.len())
+            .filter(|&index| {
+                let host = &self.hosts[index];
+                host.serves(self.time) || (quarrel && leads(host))
+            })
+            .collect();
         let index = match masters.first() {
             Some(&master) if self.random.chance(850) => master,
             _ => self.random.index(self.hosts.len()),
@@ -37,10 +45,11 @@ impl Cluster {
             true => membership.view(),
             false => View::new(self.random.between(1, membership.view().number())),
         };
-        let request = ChangeRequest { view, change };
+        let another = self.random.chance(300).then(|| self.draw_change(&membership)).flatten();
         let id = self.hosts[index].id;
-        self.note(|| format!("{id} is asked in {view} to {}", request.change));
-        for _ in 0..self.random.between(1, 2) {
+        for change in [change].into_iter().chain(another) {
+            let request = ChangeRequest { view, change };
+            self.note(|| format!("{id} is asked in {view} to {}", request.change));
             self.with(index, |node, now, _| {
                 node.with_leader(now, |leader, out| leader.handle_change(now, 1, &request, out));
             });
@@ -49,13 +58,15 @@ impl Cluster {
 
     fn draw_change(&mut self, membership: &Membership) -> Option<Change> {
         let members = membership.members();
+        let quarrel = self.weather.quarrel;
         let any = members[self.random.index(members.len())].node;
         let observers: Vec<NodeId> = members
             .iter()
             .filter(|member| member.seat == Seat::Observer)
             .map(|member| member.node)
             .collect();
-        Some(match self.random.below(10) {
+        let adds = if self.weather.quarrel && observers.len() < 3 { 6 } else { 10 };
+        Some(match self.random.below(adds) {
             0..=2 => return self.draw_newcomer(membership),
             3..=5 => {
                 let index = self.random.index(observers.len().max(1));
@@ -66,6 +77,11 @@ impl Cluster {
                 let count = self.random.between(1, 5);
                 let draw = (0..count).map(|_| members[self.random.index(members.len())].node);
                 Change::SetVoters { voters: draw.collect() }
+            }
+            // As few of those that vote now as can be.
+            _ if quarrel => {
+                let keep = self.random.chance(500).then(|| membership.voters()[0]);
+                Change::SetVoters { voters: observers.iter().copied().chain(keep).collect() }
             }
             _ => Change::Identify { node: any, incarnation: incarnation(any) },
         })
@@ -110,22 +126,33 @@ impl Cluster {
 
     /// M4: a node that would remember a view acts in no lower one, and in none without it.
     pub(super) fn check_view_of(&self, index: usize, message: &Message) {
-        let acts = match message {
-            Message::P1b(P1b { asked, promised, .. })
-            | Message::P2b(P2b { asked, promised, .. })
-            | Message::P2bView(P2bView { asked, promised, .. })
-                if asked == promised =>
-            {
-                asked.view
-            }
-            Message::Ack(ack) if ack.granted => ack.view,
-            _ => return,
+        let acts = if let Message::P1b(P1b { asked, promised, .. })
+        | Message::P2b(P2b { asked, promised, .. })
+        | Message::P2bView(P2bView { asked, promised, .. }) = message
+            && asked == promised
+        {
+            asked.view
+        } else if let Message::Ack(ack) = message
+            && ack.granted
+        {
+            ack.view
+        } else {
+            return;
         };
         let host = &self.hosts[index];
         let Some(known) = host.disk.in_force() else { return };
         assert!(acts >= known.view, "M4: {} acts in {acts} but knows {}", host.id, known.view);
         let part = known.members.iter().any(|member| member.node == host.id);
         assert!(part || acts > known.view, "M4: {} is not part of {acts}", host.id);
+    }
+
+    /// M5: nobody serves who is not part of a view that another node has entered.
+    pub(super) fn check_lease_of_those_that_go(&self, membership: &Membership) {
+        let newest = membership.view() == self.checker.newest().view && !self.weather.quarrel;
+        for host in self.hosts.iter().filter(|host| newest && host.serves(self.time)) {
+            let part = membership.is_elector(host.id);
+            assert!(part, "M5: {} serves, though {membership} is in force", host.id);
+        }
     }
 
     /// M6: who gets a vote holds, durably, almost all that the master knows to be decided.

@@ -50,7 +50,7 @@ impl Cluster {
             Notice::ReadReady { ticket, allowed } => {
                 let acknowledged = self.hosts[index].reads.remove(&ticket);
                 let acknowledged = acknowledged.expect("one answer for each read");
-                if allowed {
+                if allowed && !self.weather.quarrel {
                     self.checker.read(id, self.hosts[index].applied(), acknowledged);
                 }
             }
@@ -72,7 +72,10 @@ impl Cluster {
             Notice::HandedOver => self.hosts[index].leaving = false,
             Notice::SnapshotWanted => self.image(index),
             Notice::ChangeAnswered { verdict, .. } => self.checker.answered(&verdict),
-            Notice::InForce(membership) => self.checker.enter(membership.charter()),
+            Notice::InForce(membership) => {
+                self.checker.enter(membership.charter());
+                self.check_lease_of_those_that_go(&membership);
+            }
             Notice::Retired => self.hosts[index].retired = true,
             Notice::Log(warlock_paxos::Event::Changing(next)) => self.check_newcomers(index, &next),
             Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
@@ -153,6 +156,9 @@ impl Cluster {
             if let Err(violation) = invariants::check(node) {
                 panic!("{}: {violation}", host.id);
             }
+        }
+        if self.weather.quarrel {
+            return;
         }
         let serving: Vec<&Host> = self.hosts.iter().filter(|host| host.serves(self.time)).collect();
         let names: Vec<String> = serving.iter().map(|host| host.id.to_string()).collect();
