@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Acceptor, AcceptorState, Ballot, Batch, Heartbeat, Incarnation, Instant, LogTime, Membership,
-    Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Slot, SlotRange, Stamp, Standing,
-    Tell, Timing, View,
+    Acceptor, AcceptorState, Ballot, Batch, Change, Heartbeat, Incarnation, Instant, LogTime,
+    Membership, Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Slot, SlotRange,
+    Stamp, Standing, Tell, Timing, View,
 };
 
 use crate::support::node;
@@ -207,4 +207,23 @@ fn unknown_slot_becomes_known_alone_when_it_is_accepted_anew() {
         assert!(out.iter().any(told), "s{slot}: {out:?}");
         assert_eq!(acceptor.unknown(), left, "after s{slot}");
     }
+}
+
+/// M5, L1: whatever view the others are in, a lease that was granted is kept.
+#[test]
+fn a_grant_outlives_the_view_that_it_was_given_in() {
+    let mut acceptor = acceptor();
+    assert!(grants(&mut acceptor, NOW, node(2), ballot(1, 2)));
+    let next = Membership::new(View::new(1), (1..=3).map(node));
+    let next = next.changed(&Change::Remove { node: node(2) }).expect("it may go");
+    let mut out = Vec::new();
+    acceptor.handle_in_force(NOW, next.charter().clone(), &mut out);
+    let promises = |acceptor: &mut Acceptor, number: u16| {
+        let asked = Ballot { view: next.view(), ..ballot(1, number) };
+        let out = scout(acceptor, node(number), asked);
+        let promised = |output: &Output| matches!(output, Output::Persist { .. });
+        out.iter().any(promised)
+    };
+    assert!(!promises(&mut acceptor, 3), "the grant runs");
+    assert!(promises(&mut acceptor, 2), "the holder itself may raise its ballot");
 }

@@ -5,5 +5,6 @@ mod exploration;
 mod membership;
 mod properties;
 mod replica;
+mod rivals;
 mod support;
 mod transcripts;

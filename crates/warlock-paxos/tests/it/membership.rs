@@ -6,20 +6,11 @@
 use crate::exploration::{explore, number};
 use crate::support::cluster::Cluster;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 100;
 
 #[test]
 fn agreement_leases_and_fates_hold_while_nodes_come_and_go() {
     let seeds = number("WARLOCK_SEEDS").unwrap_or(SEEDS);
     let (acknowledged, changes) = explore(seeds, Cluster::changing);
     assert!(acknowledged > 0 && changes > 0, "the weather was too bad to prove anything");
-}
-
-/// Without leases to keep rivals apart, ballots of many views meet each other: the sharpest test of
-/// M2 and M3.
-#[test]
-fn nothing_decided_is_lost_while_everybody_wants_to_lead_in_every_view() {
-    let seeds = number("WARLOCK_SEEDS").unwrap_or(SEEDS);
-    let (acknowledged, changes) = explore(seeds, Cluster::quarrelling);
-    assert!(acknowledged > 0 && changes > 0, "too much of a quarrel to prove anything");
 }

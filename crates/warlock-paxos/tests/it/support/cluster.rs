@@ -39,9 +39,6 @@ pub(crate) struct Weather {
     pub(crate) client_every: u64,
     /// Whether the membership changes; then no record is damaged, because there may be one voter.
     pub(crate) changes: bool,
-    /// Whether nodes stand for election all the time and talk each other out of their leases, so
-    /// that ballots and views meet in every way. Nothing of reads holds then.
-    pub(crate) quarrel: bool,
 }
 
 impl Weather {
@@ -55,7 +52,6 @@ impl Weather {
             fault_every: random.between(100, 700) * MILLISECOND,
             client_every: random.between(4, 60) * MILLISECOND,
             changes: false,
-            quarrel: false,
         }
     }
 }
@@ -150,23 +146,6 @@ impl Cluster {
         Self::in_weather(random, weather)
     }
 
-    /// A cluster whose voters change by many at a time, and of which everybody wants to lead.
-    pub(crate) fn quarrelling(seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let weather = Weather {
-            nodes: [3, 3, 2, 4][random.index(4)],
-            loss: [0, 50, 150][random.index(3)],
-            delay_max: [5, 15, 40][random.index(3)] * MILLISECOND,
-            sync_max: [1, 5][random.index(2)] * MILLISECOND,
-            fault_every: random.between(15, 80) * MILLISECOND,
-            client_every: random.between(3, 12) * MILLISECOND,
-            changes: true,
-            quarrel: true,
-            ..Weather::drawn(&mut random)
-        };
-        Self::in_weather(random, weather)
-    }
-
     fn in_weather(mut random: Random, weather: Weather) -> Self {
         let membership = Membership::new(View::new(1), (1..=weather.nodes).map(node));
         let hosts: Vec<Host> = (1..=weather.nodes)
@@ -218,8 +197,6 @@ impl Cluster {
 
     /// Runs with faults for `span` nanoseconds.
     pub(crate) fn storm(&mut self, span: u64) {
-        // A quarrel fills the log with what new masters fill it with.
-        let span = if self.weather.quarrel { span / 4 } else { span };
         let end = self.time + span;
         while self.time < end {
             self.step();
@@ -230,10 +207,6 @@ impl Cluster {
     pub(crate) fn heal(&mut self) {
         self.calm = true;
         self.blocked.clear();
-        if self.weather.quarrel {
-            // Nodes still believe that a master gave up that did not.
-            (0..self.hosts.len()).for_each(|index| self.crash(index, false));
-        }
         for host in &mut self.hosts {
             host.paused_until = 0;
             host.sync_max = MILLISECOND;

@@ -18,18 +18,10 @@ impl Cluster {
         if self.calm {
             return;
         }
-        let often = if self.weather.quarrel { 20 } else { 300 };
-        let delay = self.random.between(1, often) * MILLISECOND;
+        let delay = self.random.between(1, 300) * MILLISECOND;
         self.schedule(delay, Event::Change);
-        let leads =
-            |host: &Host| host.node.as_ref().is_some_and(|node| node.leader.leads().is_some());
-        let quarrel = self.weather.quarrel;
-        let masters: Vec<usize> = (0..self.hosts.len())
-            .filter(|&index| {
-                let host = &self.hosts[index];
-                host.serves(self.time) || (quarrel && leads(host))
-            })
-            .collect();
+        let masters: Vec<usize> =
+            (0..self.hosts.len()).filter(|&index| self.hosts[index].serves(self.time)).collect();
         let index = match masters.first() {
             Some(&master) if self.random.chance(850) => master,
             _ => self.random.index(self.hosts.len()),
@@ -58,15 +50,13 @@ impl Cluster {
 
     fn draw_change(&mut self, membership: &Membership) -> Option<Change> {
         let members = membership.members();
-        let quarrel = self.weather.quarrel;
         let any = members[self.random.index(members.len())].node;
         let observers: Vec<NodeId> = members
             .iter()
             .filter(|member| member.seat == Seat::Observer)
             .map(|member| member.node)
             .collect();
-        let adds = if self.weather.quarrel && observers.len() < 3 { 6 } else { 10 };
-        Some(match self.random.below(adds) {
+        Some(match self.random.below(10) {
             0..=2 => return self.draw_newcomer(membership),
             3..=5 => {
                 let index = self.random.index(observers.len().max(1));
@@ -77,11 +67,6 @@ impl Cluster {
                 let count = self.random.between(1, 5);
                 let draw = (0..count).map(|_| members[self.random.index(members.len())].node);
                 Change::SetVoters { voters: draw.collect() }
-            }
-            // As few of those that vote now as can be.
-            _ if quarrel => {
-                let keep = self.random.chance(500).then(|| membership.voters()[0]);
-                Change::SetVoters { voters: observers.iter().copied().chain(keep).collect() }
             }
             _ => Change::Identify { node: any, incarnation: incarnation(any) },
         })
@@ -148,7 +133,7 @@ impl Cluster {
 
     /// M5: nobody serves who is not part of a view that another node has entered.
     pub(super) fn check_lease_of_those_that_go(&self, membership: &Membership) {
-        let newest = membership.view() == self.checker.newest().view && !self.weather.quarrel;
+        let newest = membership.view() == self.checker.newest().view;
         for host in self.hosts.iter().filter(|host| newest && host.serves(self.time)) {
             let part = membership.is_elector(host.id);
             assert!(part, "M5: {} serves, though {membership} is in force", host.id);

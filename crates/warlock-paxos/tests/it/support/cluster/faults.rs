@@ -1,6 +1,6 @@
 //! What goes wrong in a run.
 
-use warlock_paxos::{HandOver, NodeId};
+use warlock_paxos::NodeId;
 
 use super::{Cluster, Event, MILLISECOND, next_slot};
 use crate::support::disk::Image;
@@ -14,14 +14,6 @@ impl Cluster {
         let delay = self.random.between(1, 2 * every);
         self.schedule(delay, Event::Fault);
         let index = self.random.index(self.hosts.len());
-        if self.weather.quarrel {
-            match self.random.below(10) {
-                0..=4 => return self.quarrel(index),
-                5..=7 => return self.partition_links(),
-                8 => return self.blocked.clear(),
-                _ => {}
-            }
-        }
         match self.random.below(16) {
             0..=3 => self.crash(index, true),
             4 => (0..self.hosts.len()).for_each(|index| self.crash(index, false)),
@@ -40,18 +32,6 @@ impl Cluster {
                 self.peer_down(index, self.hosts[choice].id);
             }
         }
-    }
-
-    /// A node stands for election, whoever leads, and tells the others that the lease of the last
-    /// ballot that it knows is over.
-    fn quarrel(&mut self, index: usize) {
-        if self.time < self.hosts[index].paused_until {
-            return;
-        }
-        self.with(index, |node, now, _| {
-            let ask = HandOver { ballot: node.acceptor.ballot() };
-            node.with_leader(now, |leader, out| leader.handle_hand_over(now, &ask, out));
-        });
     }
 
     pub(super) fn partition_halves(&mut self) {
