@@ -15,7 +15,7 @@ use crate::error::{Doing, IoError};
 use crate::limits::SNAPSHOTS_KEPT;
 
 pub use read::SnapshotReader;
-pub use write::{SnapshotReceiver, SnapshotWriter};
+pub use write::{SealedSnapshot, SnapshotReceiver, SnapshotWriter};
 
 /// What a snapshot says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl<D: Disk> Snapshots<D> {
     /// [`SnapshotError::Io`], also if there is no space for it.
     pub fn receive(&self, slot: Slot, length: u64) -> Result<SnapshotReceiver<D>, SnapshotError> {
         SnapshotReceiver::begin(self.clone(), slot, length)
+    }
+
+    /// The disk that they are on.
+    #[must_use]
+    pub const fn disk(&self) -> &D {
+        &self.disk
     }
 
     /// Opens the snapshot of the slots below `slot`.

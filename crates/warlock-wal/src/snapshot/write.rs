@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use warlock_paxos::{Slot, mutant};
 
 use super::format::{self, Tally};
-use super::{SnapshotError, SnapshotMeta, Snapshots};
+use super::{SnapshotError, SnapshotMeta, SnapshotReader, Snapshots};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
 use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
@@ -126,21 +126,62 @@ impl<D: Disk> SnapshotReceiver<D> {
         self.received == self.length
     }
 
-    /// Verifies every byte, and makes the snapshot durable and visible.
+    /// Makes durable what came, and opens it to be verified.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] if it is not complete, not in order or not for the right slot;
-    /// it is then absent. [`SnapshotError::Io`].
-    pub fn finish(mut self) -> Result<SnapshotMeta, SnapshotError> {
+    /// [`SnapshotError::Damaged`] if it is not complete or not for the right slot; it is then
+    /// absent. [`SnapshotError::Io`].
+    pub fn seal(mut self) -> Result<SealedSnapshot<D>, SnapshotError> {
         self.temporary.sync()?;
         // What the disk holds is verified, not what the cache remembers.
         let Temporary { file, name, snapshots, .. } = &self.temporary;
         file.drop_cache().doing("drop the cache of", name)?;
-        let meta = snapshots.verify(name)?;
-        if !self.is_complete() || meta.slot != self.slot {
+        let reader = snapshots.open_file(name)?;
+        if !self.is_complete() || reader.meta().slot != self.slot {
             return Err(SnapshotError::Damaged { file: name.clone(), offset: 0 });
         }
-        self.temporary.install(self.slot)?;
+        Ok(SealedSnapshot { temporary: self.temporary, reader })
+    }
+
+    /// Verifies every byte, and makes the snapshot visible.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal), and [`SnapshotError::Damaged`] if it is not in order.
+    pub fn finish(self) -> Result<SnapshotMeta, SnapshotError> {
+        let mut sealed = self.seal()?;
+        while sealed.next_chunk()?.is_some() {}
+        sealed.install()
+    }
+}
+
+/// A snapshot of a peer that came as a whole, and is being verified. Until
+/// [`install`](Self::install) returned it does not exist; dropping it gives it up.
+#[derive(Debug)]
+pub struct SealedSnapshot<D: Disk> {
+    temporary: Temporary<D>,
+    reader: SnapshotReader<D::File>,
+}
+
+impl<D: Disk> SealedSnapshot<D> {
+    /// The next chunk, verified; `None` after the last one, once the whole file is verified.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] if the file is not what was written, [`SnapshotError::Io`].
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        self.reader.next_chunk()
+    }
+
+    /// Makes the snapshot visible.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`]; the snapshot is then absent, or complete after all.
+    ///
+    /// # Panics
+    /// If not all chunks were read, so that nobody knows whether it is in order.
+    pub fn install(mut self) -> Result<SnapshotMeta, SnapshotError> {
+        assert!(self.reader.is_finished(), "a snapshot is verified before it is installed");
+        let meta = self.reader.meta().clone();
+        self.temporary.install(meta.slot)?;
         Ok(meta)
     }
 }

@@ -11,6 +11,7 @@ mod failure;
 mod format;
 mod identity;
 mod log;
+mod log_reader;
 mod messages;
 mod model;
 mod properties;
