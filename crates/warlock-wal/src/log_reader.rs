@@ -109,7 +109,7 @@ impl<D: Disk> LogReader<D> {
             .map(|found| found.mark)
             .filter(|mark| mark.sequence == place.sequence + 1);
         let Some(mark) = mark else { return self.enter_next_segment() };
-        let length = usize::try_from(mark.length).expect("a frame was in memory when written");
+        let Ok(length) = usize::try_from(mark.length) else { return Ok(false) };
         let mut bytes = vec![0; length];
         let filled = place.file.read_at(&mut bytes, place.position).doing("read", &place.name)?;
         bytes.truncate(filled);

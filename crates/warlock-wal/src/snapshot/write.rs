@@ -8,7 +8,7 @@ use super::format::{self, Tally};
 use super::{SnapshotError, SnapshotMeta, SnapshotReader, Snapshots};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
-use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
+use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_RECEIVED_SYNC_BYTES, SNAPSHOT_SYNC_BYTES};
 use crate::segment::TEMPORARY_SUFFIX;
 
 /// A snapshot being written. Until [`finish`](Self::finish) returned it does not exist; dropping
@@ -26,7 +26,7 @@ impl<D: Disk> SnapshotWriter<D> {
         meta: &SnapshotMeta,
     ) -> Result<Self, SnapshotError> {
         let (header, tally) = format::encode_header(meta);
-        let mut temporary = Temporary::create(snapshots, "own", meta.slot)?;
+        let mut temporary = Temporary::create(snapshots, "own", meta.slot, SNAPSHOT_SYNC_BYTES)?;
         temporary.write(&mut [IoSlice::new(&header)], 0, tally.length)?;
         Ok(Self { temporary, slot: meta.slot, tally })
     }
@@ -88,7 +88,7 @@ impl<D: Disk> SnapshotReceiver<D> {
         slot: Slot,
         length: u64,
     ) -> Result<Self, SnapshotError> {
-        let temporary = Temporary::create(snapshots, "peer", slot)?;
+        let temporary = Temporary::create(snapshots, "peer", slot, SNAPSHOT_RECEIVED_SYNC_BYTES)?;
         temporary.file.allocate(length).doing("allocate", &temporary.name)?;
         Ok(Self { temporary, slot, length, received: 0 })
     }
@@ -193,23 +193,30 @@ struct Temporary<D: Disk> {
     file: D::File,
     name: String,
     unsynced: u64,
+    /// It is synced when so much is not.
+    sync_bytes: u64,
     is_installed: bool,
 }
 
 impl<D: Disk> Temporary<D> {
-    fn create(snapshots: Snapshots<D>, origin: &str, slot: Slot) -> Result<Self, IoError> {
+    fn create(
+        snapshots: Snapshots<D>,
+        origin: &str,
+        slot: Slot,
+        sync_bytes: u64,
+    ) -> Result<Self, IoError> {
         let name = match mutant!(SnapshotWithoutRename) {
             false => format!("{}.{origin}{TEMPORARY_SUFFIX}", super::name(slot)),
             true => super::name(slot),
         };
         let file = snapshots.disk.create(&name).doing("create", &name)?;
-        Ok(Self { snapshots, file, name, unsynced: 0, is_installed: false })
+        Ok(Self { snapshots, file, name, unsynced: 0, sync_bytes, is_installed: false })
     }
 
     fn write(&mut self, parts: &mut [IoSlice<'_>], start: u64, end: u64) -> Result<(), IoError> {
         self.file.write_at(parts, start).doing("write", &self.name)?;
         self.unsynced += end - start;
-        if self.unsynced >= SNAPSHOT_SYNC_BYTES {
+        if self.unsynced >= self.sync_bytes {
             self.sync()?;
         }
         Ok(())
