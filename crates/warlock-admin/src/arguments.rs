@@ -78,6 +78,8 @@ pub(crate) enum Action {
     WaitReady,
     /// Show the digest of the node's state, and the slot it is of.
     Digest,
+    /// Have the node take a snapshot, beside everything else that it does.
+    Snapshot,
     /// Show the versions of this program and of every node.
     Version,
     /// Send a command, and show the reply.
@@ -111,6 +113,7 @@ impl Arguments {
             Action::Status
             | Action::Members
             | Action::Digest
+            | Action::Snapshot
             | Action::Version
             | Action::Exec { .. }
             | Action::Completions { .. }

@@ -42,6 +42,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         }
         Action::WaitReady => wait_ready(arguments, &client, output).await?,
         Action::Digest => digest(&client, output).await?,
+        Action::Snapshot => snapshot(&client, output).await?,
         Action::Version => version(&client, output).await?,
         Action::Exec { command } => exec(&client, command, output).await?,
         Action::Completions { shell } => {
@@ -141,6 +142,13 @@ async fn digest(client: &Client, output: &Output) -> Result<(), Failure> {
     };
     let object = json!({ "applied": applied, "digest": digest });
     show(output, &object, || output.print(format!("s{applied} {digest}\n").as_bytes()));
+    Ok(())
+}
+
+async fn snapshot(client: &Client, output: &Output) -> Result<(), Failure> {
+    ask(client, "SNAPSHOT").await?;
+    let object = json!({ "snapshot": "begun" });
+    show(output, &object, || output.print(b"the node takes a snapshot\n"));
     Ok(())
 }
 

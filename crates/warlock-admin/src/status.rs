@@ -27,7 +27,18 @@ pub(crate) struct Node {
     lag: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease_ms_left: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Snapshot>,
     pub(crate) version: String,
+}
+
+/// How far a node is with the snapshot of a peer.
+#[derive(Debug, Deserialize, Serialize)]
+struct Snapshot {
+    slot: u64,
+    bytes: u64,
+    total: u64,
+    stage: String,
 }
 
 /// The members as one object.
@@ -69,8 +80,29 @@ impl Status {
             ]);
         }
         output.print_table(&table);
+        for node in &self.nodes {
+            if let Some(snapshot) = &node.snapshot {
+                output.print(format!("\nn{} {}\n", node.id, snapshot.sentence()).as_bytes());
+            }
+        }
     }
 }
+
+impl Snapshot {
+    fn sentence(&self) -> String {
+        let Self { slot, bytes, total, stage } = self;
+        let (done, all) = (bytes / MIB, total.div_ceil(MIB));
+        match stage.as_str() {
+            "receiving" => {
+                let percent = bytes.saturating_mul(100) / total.max(&1);
+                format!("receives the snapshot s{slot}: {done} of {all} MiB, {percent} %")
+            }
+            _ => format!("restores the snapshot s{slot} of {all} MiB"),
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
 
 impl Members {
     /// Prints a table of who belongs to the cluster.

@@ -13,14 +13,16 @@ use warlock_paxos::{
     Ballot, Batch, Event, Fate, Heartbeat, Instant, LogTime, NodeId, Notice, Slot, SnapshotChunk,
     Span, mutant,
 };
-use warlock_store::RestoreError;
+use warlock_store::Restored;
 use warlock_wal::SnapshotMeta;
 
+use crate::limits::LOG_KEPT_FACTOR;
 use crate::machine::Machine;
 use crate::overview::{Overview, PeerFacts};
 use crate::seam::{Answer, Ask, Chunk, ConnectionId};
 use crate::shared::Shared;
 use crate::snapshots::{SnapshotEvent, SnapshotJob};
+use crate::transfers::Transfers;
 
 /// The state of all replicas is compared at slots that are a multiple of this.
 const DIGEST_INTERVAL: u64 = 1024;
@@ -78,13 +80,26 @@ pub enum Effect {
     Expiry(Option<LogTime>),
     /// The owner must tell leader and replica the digest of the state before the slot.
     Digest(Slot, u64),
-    /// The owner must have the job done and give the outcome to [`Host::handle_snapshot_event`];
-    /// jobs are done in order.
+    /// The owner must give the job to the [`SnapshotDesk`](crate::SnapshotDesk), let that make its
+    /// steps beside everything else, and give what comes of them to
+    /// [`Host::handle_snapshot_event`].
     Snapshot(SnapshotJob),
     /// The owner must tell the replica that a snapshot of everything below the slot is stored.
     Stored(Slot),
-    /// The owner must have log files dropped that hold only slots below this one.
+    /// The owner must have log files dropped that hold only slots below this one, and tell the
+    /// replica that the log on disk begins there.
     Truncate(Slot),
+    /// The owner must tell the replica that a snapshot of a peer is written up to a position.
+    Written(Slot, u64),
+    /// The owner must tell the replica what the log on disk has for a peer.
+    LogRead {
+        /// Who asked.
+        to: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+        /// Decided batches from there on.
+        batches: Vec<Batch>,
+    },
     /// The owner must tell the replica that a snapshot of a peer is the state now.
     Installed {
         /// It covers every slot below.
@@ -145,6 +160,28 @@ pub struct Host {
     waits: Vec<Wait>,
     held: BTreeMap<NodeId, Slot>,
     snapshots: SnapshotPlan,
+    transfers: Transfers,
+    log: LogPlan,
+}
+
+/// What the log of a node takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogUse {
+    /// Bytes that this process has written to it.
+    pub written: u64,
+    /// Bytes that its files take on the disk.
+    pub held: u64,
+}
+
+/// How much of the log to keep.
+#[derive(Debug)]
+struct LogPlan {
+    /// A snapshot on disk covers every slot below.
+    covered: Slot,
+    /// The log counts from here on.
+    start: Slot,
+    /// Bytes beyond which what is covered is dropped, whoever needs it.
+    bytes_max: u64,
 }
 
 /// When to take the next snapshot.
@@ -170,12 +207,15 @@ impl Host {
         applied: Slot,
         log_bytes: u64,
     ) -> Self {
+        let bytes_max = LOG_KEPT_FACTOR.saturating_mul(options.snapshot_after_bytes);
         Self {
             options,
             shared,
             machine,
             applied,
             deadline_told: None,
+            transfers: Transfers::new(),
+            log: LogPlan { covered: applied, start: applied, bytes_max },
             reads: BTreeMap::new(),
             next_read: 1,
             held_back: VecDeque::new(),
@@ -246,13 +286,21 @@ impl Host {
             }
             Notice::LogClock(time, at) => self.shared.log_clock.publish(time, at),
             Notice::SnapshotWanted => self.snapshots.wanted = true,
+            Notice::ReadLog { to, from } => self.read_log(to, from, out),
             Notice::ReadSnapshot { to, slot, offset } => {
-                out.push(Effect::Snapshot(SnapshotJob::Read { to, slot, offset }));
+                self.read_snapshot(now, to, slot, offset, out);
             }
             Notice::WriteSnapshot { slot, offset, total, bytes } => {
+                let received = &self.shared.counters.snapshot_received_bytes;
+                received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.transfers.note_receiving(now, slot, offset + bytes.len() as u64, total);
                 out.push(Effect::Snapshot(SnapshotJob::Receive { slot, offset, total, bytes }));
             }
-            Notice::InstallSnapshot { .. } => out.push(Effect::Snapshot(SnapshotJob::Install)),
+            Notice::InstallSnapshot { .. } => {
+                self.transfers.note_installing();
+                let restore = Box::new(self.machine.applier().restore());
+                out.push(Effect::Snapshot(SnapshotJob::Install(restore)));
+            }
             Notice::Diverged { slot } => {
                 tracing::error!(%slot, "the state differs from the master's: this node stops");
                 out.push(Effect::Fatal(Fatal::Diverged(slot)));
@@ -270,36 +318,54 @@ impl Host {
         }
     }
 
-    /// Does what follows from a finished [`SnapshotJob`].
-    pub fn handle_snapshot_event(&mut self, event: SnapshotEvent, out: &mut Vec<Effect>) {
+    /// Does what follows from a step of the [`SnapshotDesk`](crate::SnapshotDesk).
+    pub fn handle_snapshot_event(
+        &mut self,
+        now: Instant,
+        event: SnapshotEvent,
+        out: &mut Vec<Effect>,
+    ) {
+        let counters = &self.shared.counters;
         match event {
             SnapshotEvent::Taken(slot) => {
                 self.snapshots.running = false;
-                count(&self.shared.counters.snapshots);
+                counters.snapshot_running.store(0, Ordering::Relaxed);
+                count(&counters.snapshots);
+                tracing::info!(%slot, "took a snapshot");
                 out.push(Effect::Stored(slot));
-                out.push(Effect::Truncate(slot));
+                self.log.covered = self.log.covered.max(slot);
+                self.truncate(now, LogUse::default(), out);
             }
             SnapshotEvent::Failed(error) => {
                 tracing::error!(%error, "cannot write a snapshot; the log goes on growing");
+                counters.snapshot_running.store(0, Ordering::Relaxed);
                 self.snapshots.running = false;
             }
-            SnapshotEvent::Read(to, chunk) => out.push(Effect::SendChunk { to, chunk }),
-            SnapshotEvent::Received { meta, chunks } => {
-                // Before anything is recorded on top of it.
-                out.push(Effect::Truncate(meta.slot));
-                out.push(match self.install(&meta, chunks) {
-                    Ok((slot, log_time)) => Effect::Installed { slot, log_time },
-                    Err(error) => {
-                        tracing::error!(%error, "a snapshot of a peer cannot be restored");
-                        Effect::Refused
-                    }
-                });
+            SnapshotEvent::Read(to, chunk) => {
+                self.note_sent(to, &chunk);
+                out.push(Effect::SendChunk { to, chunk });
             }
+            SnapshotEvent::LogRead { to, from, batches } => {
+                let bytes: usize = batches.iter().map(|batch| batch.as_bytes().len()).sum();
+                counters.log_sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                out.push(Effect::LogRead { to, from, batches });
+            }
+            SnapshotEvent::Written { slot, end } => out.push(Effect::Written(slot, end)),
+            SnapshotEvent::Received { meta, restored } => self.install(&meta, *restored, out),
             SnapshotEvent::Refused(error) => {
-                tracing::error!(%error, "a snapshot of a peer is damaged");
+                tracing::error!(%error, "a snapshot of a peer cannot be used");
+                self.transfers.note_received();
                 out.push(Effect::Refused);
             }
         }
+    }
+
+    /// Takes note of a part of a snapshot that goes to a peer, if the owner sends it without
+    /// [`SnapshotEvent::Read`].
+    pub fn note_sent(&mut self, to: NodeId, chunk: &SnapshotChunk) {
+        let sent = &self.shared.counters.snapshot_sent_bytes;
+        sent.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+        self.transfers.note_sent(to, chunk);
     }
 
     /// Takes note of what a peer's heartbeat says of itself.
@@ -316,18 +382,26 @@ impl Host {
     /// Replaces what `status` shows, answers waits whose time is up, and has a snapshot taken if
     /// one is due. To be called every [`TICK`].
     ///
-    /// `written` are the bytes that this process has written to the log; `ballot` is the highest
-    /// that the acceptor has ever written down.
+    /// `ballot` is the highest that the acceptor has ever written down.
     pub fn handle_tick(
         &mut self,
         now: Instant,
-        written: u64,
+        log: LogUse,
         ballot: Ballot,
         out: &mut Vec<Effect>,
     ) {
         self.answer_waits(now, out);
+        for node in self.transfers.expire(now) {
+            out.push(Effect::Snapshot(SnapshotJob::Close(node)));
+        }
+        if self.transfers.give_up(now) {
+            out.push(Effect::Snapshot(SnapshotJob::GiveUp));
+        }
+        let streams = self.transfers.streams() as u64;
+        self.shared.counters.snapshot_streams.store(streams, Ordering::Relaxed);
         self.publish_status(now);
-        self.consider_snapshot(written, ballot, out);
+        self.consider_snapshot(log.written, ballot, out);
+        self.truncate(now, log, out);
     }
 
     /// Whether another node leads, or there is none that could.
@@ -395,35 +469,92 @@ impl Host {
     }
 
     /// Replaces the state by a verified snapshot of a peer; all of it or nothing.
-    fn install(
-        &mut self,
-        meta: &SnapshotMeta,
-        chunks: Vec<Vec<u8>>,
-    ) -> Result<(Slot, LogTime), RestoreError> {
-        let applier = self.machine.applier();
-        applier.begin_restore();
-        for chunk in chunks {
-            applier.restore_chunk(&chunk)?;
+    fn install(&mut self, meta: &SnapshotMeta, restored: Restored, out: &mut Vec<Effect>) {
+        self.transfers.note_received();
+        let covered = restored.checkpoint().next_slot;
+        if covered != meta.slot.position() {
+            tracing::error!(slot = %meta.slot, covered, "a snapshot contradicts itself");
+            out.push(Effect::Refused);
+            return;
         }
-        applier.finish_restore()?;
+        // Before anything is recorded on top of it.
+        (self.log.covered, self.log.start) = (meta.slot, meta.slot);
+        out.push(Effect::Truncate(meta.slot));
+        let replaced = Box::new(self.machine.applier().install(restored));
+        out.push(Effect::Snapshot(SnapshotJob::Drop(replaced)));
         self.applied = meta.slot;
         self.machine.restored(meta.log_time);
         count(&self.shared.counters.snapshots);
         tracing::info!(slot = %meta.slot, "installed a snapshot of a peer");
-        Ok((meta.slot, meta.log_time))
+        out.push(Effect::Installed { slot: meta.slot, log_time: meta.log_time });
+    }
+
+    /// Has decided slots read out of the log, as far as that counts.
+    fn read_log(&self, to: NodeId, from: Slot, out: &mut Vec<Effect>) {
+        out.push(if from >= self.log.start {
+            Effect::Snapshot(SnapshotJob::ReadLog { to, from })
+        } else {
+            Effect::LogRead { to, from, batches: Vec::new() }
+        });
+    }
+
+    /// Has a part of a snapshot read for a peer, unless too many are being sent one.
+    fn read_snapshot(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        slot: Option<Slot>,
+        offset: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.transfers.admit(now, to) {
+            out.push(Effect::Snapshot(SnapshotJob::Read { to, slot, offset }));
+        } else {
+            let slot = slot.unwrap_or(Slot::FIRST);
+            let chunk = SnapshotChunk { slot, offset, total: 0, bytes: Bytes::new() };
+            out.push(Effect::SendChunk { to, chunk });
+        }
+    }
+
+    /// Drops what a snapshot covers and nobody needs who answers; when the log takes too much, all
+    /// that a snapshot covers.
+    fn truncate(&mut self, now: Instant, log: LogUse, out: &mut Vec<Effect>) {
+        let LogPlan { covered, start, bytes_max } = self.log;
+        if covered <= start {
+            return;
+        }
+        let needed = self.options.overview.lowest_needed(now, start);
+        let needed = needed.into_iter().chain(self.transfers.lowest_slot()).min();
+        let kept = needed.filter(|_| log.held <= bytes_max);
+        let slot = covered.min(kept.unwrap_or(covered));
+        if slot > start {
+            self.log.start = slot;
+            out.push(Effect::Truncate(slot));
+        }
     }
 
     /// Has a snapshot taken if a node needs one, or if the log has grown enough since the last; by
     /// more if the state is larger, so that snapshots never outweigh the log.
     fn consider_snapshot(&mut self, written: u64, ballot: Ballot, out: &mut Vec<Effect>) {
         let plan = &mut self.snapshots;
-        let grown = plan.recovered_bytes + written - plan.written_before;
-        // Looking through the whole state costs more than all else here.
-        let due =
-            grown >= self.options.snapshot_after_bytes && grown >= self.shared.store.used_bytes();
-        if plan.running || self.applied == Slot::FIRST || !(due || plan.wanted) {
+        if plan.running || self.applied == Slot::FIRST {
             return;
         }
+        let after = self.options.snapshot_after_bytes;
+        let grown = plan.recovered_bytes + written - plan.written_before;
+        // Looking through the whole state costs more than all else here.
+        let mut due = grown >= after;
+        if due {
+            let used = self.shared.store.used_bytes();
+            self.log.bytes_max = LOG_KEPT_FACTOR.saturating_mul(used.max(after));
+            due = grown >= used;
+        }
+        let wanted = plan.wanted || self.shared.snapshot_wanted.load(Ordering::Relaxed);
+        if !due && !wanted {
+            return;
+        }
+        self.shared.snapshot_wanted.store(false, Ordering::Relaxed);
+        self.shared.counters.snapshot_running.store(1, Ordering::Relaxed);
         *plan = SnapshotPlan { running: true, written_before: written, ..SnapshotPlan::default() };
         let stream = Box::new(self.machine.applier().snapshot());
         let covered = self.applied.position() + u64::from(mutant!(SnapshotSlotAhead))
@@ -482,7 +613,13 @@ impl Host {
     }
 
     fn publish_status(&self, now: Instant) {
-        let status = self.options.overview.status(now, self.applied);
+        let mut status = self.options.overview.status(now, self.applied);
+        for node in &mut status.nodes {
+            node.snapshot = match node.id == self.options.node.number() {
+                true => self.transfers.receiving(),
+                false => self.transfers.sending(NodeId::new(node.id)),
+            };
+        }
         *self.shared.status.lock() = Arc::new(status);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod front;
 mod host;
+pub mod limits;
 mod machine;
 mod overview;
 mod recovery;
@@ -15,8 +16,9 @@ pub mod seam;
 mod shared;
 mod snapshots;
 pub mod status;
+mod transfers;
 
-pub use host::{Effect, Fatal, Host, HostOptions, TICK};
+pub use host::{Effect, Fatal, Host, HostOptions, LogUse, TICK};
 pub use machine::Machine;
 pub use overview::{Overview, PeerFacts};
 pub use recovery::{Recovery, RecoveryOptions, RoleStates};

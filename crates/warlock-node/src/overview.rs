@@ -104,6 +104,19 @@ impl Overview {
         }
     }
 
+    /// The first slot that a node needs from the log, of those that answer and are not so far
+    /// behind that they need a snapshot anyway: at or above `start`.
+    pub(super) fn lowest_needed(&self, now: Instant, start: Slot) -> Option<Slot> {
+        let others = self.members.iter().filter(|(node, _)| **node != self.local);
+        let answering = others.filter(|(_, member)| self.is_up(now, member));
+        answering.map(|(_, member)| member.applied).filter(|applied| *applied >= start).min()
+    }
+
+    fn is_up(&self, now: Instant, member: &Member) -> bool {
+        let fresh = member.heard.is_some_and(|at| now.since(at) < self.patience);
+        member.connected && fresh
+    }
+
     /// All of it, with `applied` as the first slot that this node has not applied.
     #[must_use]
     pub fn status(&self, now: Instant, applied: Slot) -> Status {
@@ -120,8 +133,7 @@ impl Overview {
                 let own = node == self.local;
                 let applied = if own { applied } else { member.applied };
                 let lag = master_applied.distance_from(applied);
-                let fresh = member.heard.is_some_and(|at| now.since(at) < self.patience);
-                let up = own || (member.connected && fresh);
+                let up = own || self.is_up(now, member);
                 NodeStatus {
                     id: node.number(),
                     addr: member.facts.client_addr.clone(),
@@ -131,6 +143,7 @@ impl Overview {
                     applied: applied.position() - 1,
                     lag,
                     lease_ms_left: self.lease_left(now, own && master == Some(node)),
+                    snapshot: None,
                     version: member.facts.version.clone(),
                 }
             })

@@ -1,5 +1,6 @@
 //! From the data directory to the states that the roles start from.
 
+use parking_lot::Mutex;
 use warlock_paxos::{
     AcceptorState, Incarnation, LeaderState, LogTime, Membership, NodeId, ReplicaState, Slot,
     mutant,
@@ -25,6 +26,9 @@ pub struct RecoveryOptions<'a> {
     pub incarnation: Incarnation,
     /// Random bits that differ from start to start.
     pub entropy: u64,
+    /// Calls what it is given on as many threads as may help, at least once, and returns when all
+    /// calls have: a large snapshot is restored by all of them.
+    pub crew: fn(&(dyn Fn() + Sync)),
 }
 
 /// What the roles start from.
@@ -96,7 +100,7 @@ impl<D: Disk> Recovery<D> {
         let (mut applier, reader) =
             warlock_store::new(Options { hash_seed, shards: options.shards });
         if let Some(meta) = &recovered.snapshot {
-            restore(&snapshots, meta, &mut applier)?;
+            restore(&snapshots, meta, &mut applier, options.crew)?;
         }
         let log_time = recovered.snapshot.as_ref().map_or(LogTime::ZERO, |meta| meta.log_time);
         let seed = salt(incarnation) ^ starts ^ options.entropy;
@@ -152,17 +156,43 @@ fn report(recovered: &Recovered) -> Result<(), String> {
     }
 }
 
+/// Restores a snapshot: chunks are read and verified in order by whoever is free, and taken in by
+/// all at the same time.
 fn restore<D: Disk>(
     snapshots: &Snapshots<D>,
     meta: &SnapshotMeta,
     applier: &mut Applier,
+    crew: fn(&(dyn Fn() + Sync)),
 ) -> Result<(), String> {
     let mut reader = snapshots.open(meta.slot).map_err(|error| error.to_string())?;
-    applier.begin_restore();
-    while let Some(chunk) = reader.next_chunk().map_err(|error| error.to_string())? {
-        applier.restore_chunk(&chunk).map_err(|error| error.to_string())?;
+    let restore = applier.restore();
+    // The first chunk says what the others belong to.
+    if let Some(chunk) = reader.next_chunk().map_err(|error| error.to_string())? {
+        restore.chunk(&chunk).map_err(|error| error.to_string())?;
     }
-    applier.finish_restore().map_err(|error| error.to_string())
+    let reader = Mutex::new(reader);
+    let problem = Mutex::new(None);
+    crew(&|| {
+        while problem.lock().is_none() {
+            let chunk = reader.lock().next_chunk();
+            let taken = match chunk {
+                Ok(Some(chunk)) => restore.chunk(&chunk).map_err(|error| error.to_string()),
+                Ok(None) => return,
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = taken {
+                *problem.lock() = Some(error);
+            }
+        }
+    });
+    match problem.into_inner() {
+        Some(error) => Err(error),
+        None => {
+            let restored = restore.finish().map_err(|error| error.to_string())?;
+            drop(applier.install(restored));
+            Ok(())
+        }
+    }
 }
 
 fn role_states(

@@ -80,6 +80,8 @@ pub struct Shared {
     pub status: Mutex<Arc<Status>>,
     /// The node has recovered from disk; until then commands get `-LOADING`.
     pub recovered: AtomicBool,
+    /// Somebody asked for a snapshot; the core takes it back when it begins one.
+    pub snapshot_wanted: AtomicBool,
     /// The node is stopping: no new connections, `/readyz` says no.
     pub stopping: AtomicBool,
     /// Commands answered by this node's front end since its start.
@@ -111,6 +113,16 @@ pub struct Counters {
     pub reads_confirmed: AtomicU64,
     /// Snapshots taken or received.
     pub snapshots: AtomicU64,
+    /// One while this node takes a snapshot, else zero.
+    pub snapshot_running: AtomicU64,
+    /// Bytes of snapshots sent to peers.
+    pub snapshot_sent_bytes: AtomicU64,
+    /// Bytes of peers' snapshots written.
+    pub snapshot_received_bytes: AtomicU64,
+    /// Bytes of the log sent to peers that came from the disk.
+    pub log_sent_bytes: AtomicU64,
+    /// Peers that are being sent a snapshot; goes up and down.
+    pub snapshot_streams: AtomicU64,
 }
 
 impl Shared {
@@ -123,6 +135,7 @@ impl Shared {
             store,
             status: Mutex::new(Arc::new(status)),
             recovered: AtomicBool::new(false),
+            snapshot_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             commands_total: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),

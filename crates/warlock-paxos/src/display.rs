@@ -155,6 +155,7 @@ impl fmt::Display for Notice {
             }
             Self::LogClock(time, _) => write!(f, "log clock {time}"),
             Self::SnapshotWanted => f.write_str("wants a snapshot to be taken"),
+            Self::ReadLog { to, from } => write!(f, "reads its log from {from} for {to}"),
             Self::ReadSnapshot { to, slot, offset } => {
                 write!(f, "sends {to} a part of")?;
                 match slot {

@@ -30,7 +30,7 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const LOG_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
 /// Decided batches that a replica keeps in memory for nodes that lag, in bytes; a node that lags
-/// further gets a snapshot.
+/// further is told from the log on disk, or gets a snapshot.
 pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Decided batches in one `Learned`, in bytes; a single larger batch is sent alone.
@@ -38,6 +38,10 @@ pub const LEARNED_BYTES: usize = 1024 * 1024;
 
 /// Part of a snapshot in one message, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES: u64 = 256 * 1024;
+
+/// Parts of a snapshot that were asked for and are not written yet, in bytes: enough that neither
+/// disk nor network waits for the other, and all that a slow disk makes a node hold.
+pub const SNAPSHOT_WINDOW_BYTES: u64 = 8 * SNAPSHOT_CHUNK_BYTES;
 
 /// Submissions that wait for their fate on one node, in bytes; beyond it new ones are refused.
 pub const SUBMISSIONS_BYTES_MAX: usize = 128 * 1024 * 1024;

@@ -211,6 +211,14 @@ pub enum Notice {
     LogClock(LogTime, Instant),
     /// A node lacks slots that this one no longer has: the host should take a snapshot.
     SnapshotWanted,
+    /// The host must read decided batches from `from` on out of the log on disk, as many as one
+    /// `Learned` may hold, and give them to the replica; none if the log does not reach back.
+    ReadLog {
+        /// Who asks.
+        to: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+    },
     /// The host must send a part of the newest snapshot (or of that one, if given) to the node.
     ReadSnapshot {
         /// Who asks.
@@ -220,7 +228,8 @@ pub enum Notice {
         /// First byte wanted.
         offset: u64,
     },
-    /// The host must write a part of a snapshot that is being received.
+    /// The host must write a part of a snapshot that is being received, and tell the replica when
+    /// it has; a part that begins at zero begins a new file.
     WriteSnapshot {
         /// The snapshot covers every slot below.
         slot: Slot,

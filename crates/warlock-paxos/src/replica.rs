@@ -49,7 +49,11 @@ pub struct Replica {
     log: VecDeque<Batch>,
     log_start: Slot,
     log_bytes: usize,
+    /// Most bytes of the log in memory if nobody lags, and at all.
+    log_bytes_max: (usize, usize),
     snapshot: Option<Slot>,
+    /// From here on the host can read decided slots back.
+    log_on_disk: Slot,
     accepted: BTreeMap<Slot, (Ballot, Batch)>,
     chosen: BTreeMap<Slot, Batch>,
     watermark: (Ballot, Slot),
@@ -79,7 +83,9 @@ impl Replica {
             log: VecDeque::new(),
             log_start: snapshot,
             log_bytes: 0,
+            log_bytes_max: (LOG_BYTES_KEPT, LOG_BYTES_MAX),
             snapshot: (snapshot > Slot::FIRST).then_some(snapshot),
+            log_on_disk: Slot::new(u64::MAX),
             accepted: BTreeMap::new(),
             chosen,
             watermark: (Ballot::ZERO, Slot::FIRST),
@@ -271,16 +277,35 @@ impl Replica {
                 batches.push(batch.clone());
             }
         }
-        let gone = learn.from < self.log_start;
-        // From an older snapshot the log could not be followed either.
-        let snapshot = self
-            .snapshot
-            .filter(|&slot| (gone && slot >= self.log_start) || mutant!(OlderSnapshotInstalled));
-        if gone && snapshot.is_none() {
-            out.push(Output::Notify(Notice::SnapshotWanted));
+        if learn.from < self.log_start {
+            let from_disk = Notice::ReadLog { to: from, from: learn.from };
+            out.push(Output::Notify(from_disk));
+            return;
         }
+        let snapshot = self.snapshot.filter(|_| mutant!(OlderSnapshotInstalled));
         let learned = Learned { from: learn.from, batches, decided: self.applied, snapshot };
         out.push(Output::Send { to: from, message: Message::Learned(learned) });
+    }
+
+    /// Handles what the host read out of its log for a peer; nothing means that the log does not
+    /// reach back so far, so that the peer needs a snapshot.
+    pub fn handle_log_read(
+        &self,
+        to: NodeId,
+        from: Slot,
+        batches: Vec<Batch>,
+        out: &mut Vec<Output>,
+    ) {
+        // From an older snapshot the log could not be followed either.
+        let reaches = |slot: Slot| slot >= self.log_start.min(self.log_on_disk);
+        let snapshot = self.snapshot.filter(|&slot| {
+            (batches.is_empty() && slot > from && reaches(slot)) || mutant!(OlderSnapshotInstalled)
+        });
+        if batches.is_empty() && snapshot.is_none() {
+            out.push(Output::Notify(Notice::SnapshotWanted));
+        }
+        let learned = Learned { from, batches, decided: self.applied, snapshot };
+        out.push(Output::Send { to, message: Message::Learned(learned) });
     }
 
     /// Handles decided slots that a peer told.
@@ -368,14 +393,30 @@ impl Replica {
         self.advance(now, out);
     }
 
+    /// Handles the host's word that it has written a snapshot that comes up to `end`.
+    pub fn handle_snapshot_written(&mut self, slot: Slot, end: u64, out: &mut Vec<Output>) {
+        self.catch_up.note_written(slot, end, out);
+    }
+
     /// Handles the host's word that the snapshot it was given could not be installed.
-    pub const fn handle_snapshot_refused(&mut self) {
+    pub fn handle_snapshot_refused(&mut self) {
         self.catch_up.handle_install_finished();
     }
 
     /// Takes note of a snapshot that this node has of everything below `slot`.
     pub fn note_snapshot(&mut self, slot: Slot) {
         self.snapshot = self.snapshot.max(Some(slot));
+    }
+
+    /// Takes note that the log on disk holds every slot from `slot` on that is decided.
+    pub const fn note_log_start(&mut self, slot: Slot) {
+        self.log_on_disk = slot;
+    }
+
+    /// Keeps less of the log in memory than usual, or more: so many bytes if nobody lags, and so
+    /// many at all.
+    pub const fn limit_log(&mut self, kept: usize, max: usize) {
+        self.log_bytes_max = (kept, max);
     }
 
     /// Takes note of the digest of the state before `slot`.
@@ -500,8 +541,9 @@ impl Replica {
     /// beyond a bound also others. Who lacks them gets a snapshot.
     fn trim_log(&mut self) {
         let needed = self.catch_up.lowest_applied();
-        while self.log_bytes > LOG_BYTES_MAX
-            || (self.log_bytes > LOG_BYTES_KEPT && needed.is_none_or(|slot| self.log_start < slot))
+        let (kept, max) = self.log_bytes_max;
+        while self.log_bytes > max
+            || (self.log_bytes > kept && needed.is_none_or(|slot| self.log_start < slot))
         {
             let Some(batch) = self.log.pop_front() else { return };
             self.log_bytes -= batch.as_bytes().len();
@@ -511,7 +553,8 @@ impl Replica {
 
     fn consider_catching_up(&mut self, now: Instant, out: &mut Vec<Output>) {
         let missing = self.applied < self.watermark.1;
-        self.catch_up.consider(now, self.applied, missing, out);
+        let master = self.mastership.map(|(ballot, _)| ballot.node);
+        self.catch_up.consider(now, self.applied, missing, master, out);
     }
 
     fn compare_digest(&self, heartbeat: &Heartbeat, out: &mut Vec<Output>) {

@@ -8,6 +8,7 @@ mod http;
 pub mod log;
 mod metrics;
 mod peer;
+mod priority;
 mod service;
 pub mod settings;
 mod shutdown;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::item::Item;
-use crate::map::{Key, Table};
+use crate::limits::DATABASES;
+use crate::map::{Key, Shard, Table};
 
 /// A place in the order of the keys of one shard: the database, then the hash.
 pub(crate) type Place = (usize, u64);
@@ -82,7 +83,8 @@ impl Image {
         if place < part.next || part.is_taken(db) {
             return;
         }
-        let known = part.before.entry(place).or_default();
+        // Two keys of one hash are rare.
+        let known = part.before.entry(place).or_insert_with(|| Vec::with_capacity(1));
         if known.iter().all(|before| before.key() != key.bytes) {
             known.push(Before {
                 item: item.map_or_else(|| Item::new(key.bytes, b"", None), Item::copy),
@@ -106,6 +108,18 @@ impl Image {
 impl Part {
     fn is_taken(&self, db: usize) -> bool {
         self.taken.iter().any(|(taken, _)| *taken == db)
+    }
+
+    /// Where the next items of the image can be, in `shard`, whose part this is.
+    pub(crate) fn next_filled(&self, shard: &Shard) -> Option<Place> {
+        let (first, from) = self.next;
+        let is_filled = |db: &usize| {
+            let table = self.taken(*db).unwrap_or(&shard.tables[*db]);
+            let changed = self.before.range((*db, 0)..(*db + 1, 0)).next();
+            !table.segments().is_empty() || changed.is_some()
+        };
+        let db = (first..DATABASES).find(is_filled)?;
+        Some((db, if db == first { from } else { 0 }))
     }
 
     /// Takes the emptied tables out that the stream has passed.

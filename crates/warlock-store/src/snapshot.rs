@@ -121,7 +121,7 @@ impl SnapshotStream {
             return SnapshotStep::Chunk(chunk);
         }
         if self.shard < self.shared.shards() {
-            self.walk();
+            self.walk_some();
             return SnapshotStep::More;
         }
         if let Some(chunk) = self.chunks.take_open() {
@@ -150,16 +150,25 @@ impl SnapshotStream {
         }
     }
 
-    /// Copies some items of the current shard, or goes on to the next one.
-    fn walk(&mut self) {
+    /// Goes on through the shards until enough is copied for one step.
+    fn walk_some(&mut self) {
+        let until = self.shared.shards().min(self.shard + SHARDS_PER_STEP);
+        let mut bytes = 0;
+        while self.shard < until && bytes < SNAPSHOT_STEP_LENGTH / 2 {
+            bytes += self.walk();
+        }
+    }
+
+    /// Copies some items of the current shard, or goes on to the next one; says how many bytes.
+    fn walk(&mut self) -> usize {
         let shard = self.shared.read(self.shard);
         let mut part = self.image.part(self.shard);
-        let place = part.next;
-        let (db, _) = place;
-        if db == DATABASES {
+        let Some(place) = part.next_filled(&shard) else {
+            part.next = (DATABASES, 0);
             self.shard += 1;
-            return;
-        }
+            return 0;
+        };
+        let (db, _) = place;
         let table = part.taken(db).unwrap_or(&shard.tables[db]);
         let (items, next) = table.part(self.shared.hasher, self.shard, place.1);
         let next = next.map_or((db + 1, 0), |hash| (db, hash));
@@ -186,8 +195,12 @@ impl SnapshotStream {
         drop(shard);
         // Nobody needs to wait until this is freed.
         drop((passed, emptied));
+        bytes
     }
 }
+
+/// Shards that one step goes through at most, if they hold little.
+const SHARDS_PER_STEP: usize = 64;
 
 /// The items of a range of places, those that changed as they were before; in the order of hash
 /// and key.

@@ -1,6 +1,7 @@
 //! `ROLE` and `WARLOCK`: the cluster as this node sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
@@ -85,6 +86,10 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
             reply.integer(integer(checkpoint.next_slot.saturating_sub(1)));
             reply.bulk(b"digest");
             reply.bulk(format!("{:016x}", checkpoint.digest).as_bytes());
+        }
+        b"SNAPSHOT" => {
+            turn.shared.snapshot_wanted.store(true, Ordering::Relaxed);
+            reply.simple("OK");
         }
         b"VERSION" => reply.bulk(turn.front.identity.version.as_bytes()),
         b"HELP" => {

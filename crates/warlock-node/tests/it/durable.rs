@@ -44,6 +44,7 @@ fn a_directory_of_another_node_or_cluster_is_refused() {
         shards: 16,
         incarnation: Incarnation::new(7),
         entropy: 1,
+        crew: |work| work(),
     };
     assert!(Recovery::run(disk.clone(), &own).is_ok());
     for other in [

@@ -4,3 +4,4 @@ mod cuts;
 mod desk;
 mod durable;
 mod rig;
+mod transfer;

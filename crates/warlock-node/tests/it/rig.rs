@@ -10,8 +10,8 @@ use warlock_node::front::limits::Limits;
 use warlock_node::front::{Connection, Front, Identity, ProcessFacts, Surroundings, Turn};
 use warlock_node::seam::{Answer, ConnectionId};
 use warlock_node::{
-    Effect, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
-    SnapshotDesk,
+    Effect, Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RecoveryOptions,
+    Shared, SnapshotDesk,
 };
 use warlock_paxos::{
     Acceptor, Ballot, Incarnation, Instant, Leader, LogTime, Membership, Node, NodeEffect, NodeId,
@@ -68,6 +68,7 @@ impl Rig {
             shards: 16,
             incarnation: Incarnation::new(incarnation),
             entropy: 1,
+            crew: |work| work(),
         };
         let recovery = Recovery::run(disk.clone(), &options).expect("the disk can be read");
         let clock = Clock(Arc::new(AtomicU64::new(1_000_000_000)));
@@ -94,7 +95,8 @@ impl Rig {
         );
         let acceptor = Acceptor::new(NODE, membership.clone(), timing, roles.acceptor, now);
         let leader = Leader::new(NODE, membership, timing, roles.leader, now);
-        let replica = Replica::new(NODE, timing, roles.replica);
+        let mut replica = Replica::new(NODE, timing, roles.replica);
+        replica.note_log_start(applied);
         let node = Node::new(NODE, NodeState { acceptor, leader, replica }, now);
         let front = front(clock.clone());
         let mut turn = Turn::new(0, Arc::clone(&front), shared);
@@ -145,8 +147,9 @@ impl Rig {
 
     /// What the host does from time to time.
     pub(crate) fn tick(&mut self) {
-        let (written, mut out) = (self.wal.stats().bytes_written, Vec::new());
-        self.host.handle_tick(self.clock.now(), written, self.ballot, &mut out);
+        let log = LogUse { written: self.wal.stats().bytes_written, held: self.wal.bytes() };
+        let mut out = Vec::new();
+        self.host.handle_tick(self.clock.now(), log, self.ballot, &mut out);
         self.carry_out(out);
         self.settle();
     }
@@ -216,9 +219,11 @@ impl Rig {
                     self.node.with_replica(|replica, _| replica.note_digest(slot, digest));
                 }
                 Effect::Snapshot(job) => {
-                    if let Some(event) = self.desk.work(job) {
+                    self.desk.give(job);
+                    while !self.desk.is_idle() {
+                        let Some(event) = self.desk.step() else { continue };
                         let mut out = Vec::new();
-                        self.host.handle_snapshot_event(event, &mut out);
+                        self.host.handle_snapshot_event(now, event, &mut out);
                         self.carry_out(out);
                     }
                 }
@@ -226,10 +231,15 @@ impl Rig {
                     self.snapshots += 1;
                     self.node.with_replica(|replica, _| replica.note_snapshot(slot));
                 }
-                Effect::Truncate(slot) => self.wal.truncate_below(slot).expect("the disk works"),
-                Effect::Installed { .. } | Effect::Refused | Effect::SendChunk { .. } => {
-                    panic!("there is no other node: {effect:?}")
+                Effect::Truncate(slot) => {
+                    self.wal.truncate_below(slot).expect("the disk works");
+                    self.node.with_replica(|replica, _| replica.note_log_start(slot));
                 }
+                Effect::Installed { .. }
+                | Effect::Refused
+                | Effect::Written(..)
+                | Effect::LogRead { .. }
+                | Effect::SendChunk { .. } => panic!("there is no other node: {effect:?}"),
                 Effect::Fatal(_) | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
             }
         }

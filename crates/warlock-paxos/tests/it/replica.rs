@@ -56,6 +56,11 @@ fn heartbeat(applied: u64, decided: u64, digest: Option<(Slot, u64)>) -> Heartbe
 fn learn(replica: &Replica, from: u64) -> (Learned, bool) {
     let mut out = Vec::new();
     replica.handle_learn(node(2), &Learn { from: Slot::new(from) }, &mut out);
+    let from = Slot::new(from);
+    if out.contains_notice(&Notice::ReadLog { to: node(2), from }) {
+        out.clear();
+        replica.handle_log_read(node(2), from, Vec::new(), &mut out);
+    }
     let wanted = out.contains_notice(&Notice::SnapshotWanted);
     match out.pop() {
         Some(Output::Send { to, message: Message::Learned(learned) }) if to == node(2) => {

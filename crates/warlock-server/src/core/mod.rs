@@ -28,7 +28,8 @@ use warlock_node::front::Identity;
 use warlock_node::front::limits::Limits;
 use warlock_node::seam::Ask;
 use warlock_node::{
-    Fatal, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RoleStates, Shared, TICK,
+    Fatal, Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RoleStates, Shared,
+    TICK,
 };
 use warlock_paxos::{
     Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing,
@@ -40,7 +41,7 @@ use crate::clock;
 use crate::front::{self, FrontHandle, FrontOptions};
 use crate::http::{self, HttpServer};
 use crate::metrics::{Metrics, SharedMetrics};
-use crate::peer::{self, LocalIdentity, PeerEvent, Transport};
+use crate::peer::{self, LocalIdentity, PeerEvent, Streams, Transport};
 use crate::service::{Manager, Reporter, StartWatch};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -185,10 +186,12 @@ impl Running {
             peer_inbox,
             recovery::incarnation_check(identity),
             &metrics,
+            Streams::start().map_err(RunError::System)?,
         );
         let log = disk::start_log(wal, disk_inbox.clone(), Arc::clone(&metrics))
             .map_err(RunError::System)?;
-        let snapshots = disk::start_snapshots(snapshots, disk_inbox).map_err(RunError::System)?;
+        let snapshots = disk::start_snapshots(snapshots, disk_inbox, transport.chunks())
+            .map_err(RunError::System)?;
         let identity = front_identity(settings, settings_file, incarnation);
         let options = front_options(settings, listeners.client, identity);
         let front = front::start(options, Arc::clone(&shared), asks).map_err(RunError::System)?;
@@ -373,7 +376,9 @@ fn spawn_roles(
     let now: Instant = clock::now();
     let acceptor = Acceptor::new(node, membership.clone(), timing, states.acceptor, now);
     let leader = Leader::new(node, membership, timing, states.leader, now);
-    let replica = Replica::new(node, timing, states.replica);
+    let log_start = states.replica.snapshot;
+    let mut replica = Replica::new(node, timing, states.replica);
+    replica.note_log_start(log_start);
     tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router), reporter));
     tokio::task::spawn_local(roles::run_acceptor(acceptor, Rc::clone(router)));
     tokio::task::spawn_local(roles::run_leader(leader, Rc::clone(router)));
@@ -421,7 +426,10 @@ async fn run_disk(router: Rc<Router>, mut events: UnboundedReceiver<DiskEvent>) 
                 router.fail(Fatal::Disk(error));
             }
             DiskEvent::Snapshot(event) => {
-                router.with_host(|host, _, out| host.handle_snapshot_event(event, out));
+                router.with_host(|host, now, out| host.handle_snapshot_event(now, event, out));
+            }
+            DiskEvent::Sent(to, chunk) => {
+                router.with_host(|host, _, _| host.note_sent(to, &chunk));
             }
         }
     }
@@ -433,8 +441,10 @@ async fn run_ticks(router: Rc<Router>, metrics: SharedMetrics, reports: bool) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let (written, ballot) = (metrics.wal_written_bytes.get(), router.ballot());
-        router.with_host(|host, now, out| host.handle_tick(now, written, ballot, out));
+        let held = u64::try_from(metrics.wal_bytes.get()).unwrap_or(0);
+        let (log, ballot) =
+            (LogUse { written: metrics.wal_written_bytes.get(), held }, router.ballot());
+        router.with_host(|host, now, out| host.handle_tick(now, log, ballot, out));
         if reports {
             router.replica.push(ReplicaItem::Turn);
         }

@@ -16,6 +16,9 @@ use crate::peer::IncarnationCheck;
 use crate::service::{Manager, Progress, StartWatch};
 use crate::settings::{Durability, Settings};
 
+/// Threads that restore a snapshot at most; beyond this they wait for each other and the disk.
+const CREW_MAX: usize = 8;
+
 /// Reads the data directory of `settings`, and makes a new one if it is empty.
 pub(super) fn run(settings: &Settings, manager: &Manager) -> Result<Recovery<FsDisk>, RunError> {
     let refuse = |reason| RunError::Data { path: settings.data_dir.clone(), reason };
@@ -61,8 +64,20 @@ fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
         shards: SHARDS,
         incarnation: Incarnation::new(u128::from_le_bytes(random_bytes()?)),
         entropy: u64::from_le_bytes(random_bytes()?),
+        crew,
     };
     Recovery::run(disk, &options)
+}
+
+/// Calls `work` on as many threads as there are processors.
+fn crew(work: &(dyn Fn() + Sync)) {
+    let others = std::thread::available_parallelism().map_or(1, usize::from).min(CREW_MAX) - 1;
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
 
 fn open_directory(path: &Path, durability: Durability) -> Result<FsDisk, String> {

@@ -66,6 +66,13 @@ pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>, mut re
                 }
                 ReplicaItem::Refused => replica.handle_snapshot_refused(),
                 ReplicaItem::Snapshot(slot) => replica.note_snapshot(slot),
+                ReplicaItem::Written(slot, end) => {
+                    replica.handle_snapshot_written(slot, end, &mut out);
+                }
+                ReplicaItem::LogRead { to, from, batches } => {
+                    replica.handle_log_read(to, from, batches, &mut out);
+                }
+                ReplicaItem::LogStart(slot) => replica.note_log_start(slot),
                 ReplicaItem::Digest(slot, digest) => replica.note_digest(slot, digest),
                 ReplicaItem::PeerDown(node) => replica.handle_peer_down(node),
                 ReplicaItem::Turn => reporter.turn(now),

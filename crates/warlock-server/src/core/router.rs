@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
-use warlock_node::{Effect, Fatal, Host, SnapshotJob};
+use warlock_node::{Effect, Fatal, Host};
 use warlock_paxos::{
-    Ballot, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue, Record,
-    RoleName, Scout, Slot, addressee, route_message,
+    Ballot, Batch, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue,
+    Record, RoleName, Scout, Slot, addressee, route_message,
 };
 
-use super::disk::LogHandle;
+use super::disk::{LogHandle, SnapshotHandle};
 use super::mailbox::Mailbox;
 use super::roles;
 use crate::clock;
@@ -58,6 +58,12 @@ pub(super) enum ReplicaItem {
     Refused,
     /// A snapshot of this node was written.
     Snapshot(Slot),
+    /// A snapshot of a peer is written up to a position.
+    Written(Slot, u64),
+    /// What the log on disk has for a peer.
+    LogRead { to: NodeId, from: Slot, batches: Vec<Batch> },
+    /// The log on disk begins here.
+    LogStart(Slot),
     /// The digest of the state before a slot.
     Digest(Slot, u64),
     /// A connection closed.
@@ -70,7 +76,7 @@ pub(super) enum ReplicaItem {
 pub(super) struct Outlets {
     /// By worker.
     pub(super) queues: Vec<Arc<AnswerQueue>>,
-    pub(super) snapshots: std::sync::mpsc::Sender<SnapshotJob>,
+    pub(super) snapshots: SnapshotHandle,
     pub(super) fatal: UnboundedSender<Fatal>,
     pub(super) handed_over: UnboundedSender<()>,
 }
@@ -231,19 +237,24 @@ impl Router {
                 self.replica.push(ReplicaItem::Digest(slot, digest));
             }
             Effect::Snapshot(job) => {
-                if self.outlets.snapshots.send(job).is_err() {
+                if !self.outlets.snapshots.order(job) {
                     tracing::error!("the snapshot thread is gone");
                 }
             }
             Effect::Stored(slot) => self.replica.push(ReplicaItem::Snapshot(slot)),
-            Effect::Truncate(slot) => self.log.truncate(slot),
+            Effect::Truncate(slot) => {
+                self.log.truncate(slot);
+                self.replica.push(ReplicaItem::LogStart(slot));
+            }
+            Effect::Written(slot, end) => self.replica.push(ReplicaItem::Written(slot, end)),
+            Effect::LogRead { to, from, batches } => {
+                self.replica.push(ReplicaItem::LogRead { to, from, batches });
+            }
             Effect::Installed { slot, log_time } => {
                 self.replica.push(ReplicaItem::Installed { slot, log_time });
             }
             Effect::Refused => self.replica.push(ReplicaItem::Refused),
-            Effect::SendChunk { to, chunk } => {
-                self.transport.send(to, &Message::SnapshotChunk(chunk));
-            }
+            Effect::SendChunk { to, chunk } => self.transport.chunks().send(to, chunk),
             Effect::Fatal(fatal) => self.fail(fatal),
             Effect::HandedOver => {
                 let _ = self.outlets.handed_over.send(());

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use warlock_paxos::{Message, NodeId};
 
 use super::frame::FrameBuffer;
-use super::handshake::{self, Accept, Hello, Reply};
+use super::handshake::{self, Accept, Hello, Lane, Reply};
 use super::limits::{HANDSHAKE_TIME_MAX, STRANGERS_MAX};
 use super::retry::LogGate;
 use super::{Context, Link, PeerEvent, tune};
@@ -37,10 +37,11 @@ struct Door {
 }
 
 /// A peer after its handshake.
-struct Guest<'a> {
+#[derive(Clone, Copy)]
+struct Guest {
     node: NodeId,
-    link: &'a Link,
-    /// Number of this connection among the peer's.
+    lane: Lane,
+    /// Number of this connection among the peer's on this lane.
     number: u64,
 }
 
@@ -98,17 +99,20 @@ impl Door {
         let late = |_| Err(format!("no handshake within {HANDSHAKE_TIME_MAX:?}"));
         match greeting.unwrap_or_else(late) {
             Ok(guest) => {
-                let peer = guest.node;
-                tracing::info!(%peer, %from, "the peer connected");
-                let reason = self.listen_to(&guest, &mut stream).await;
-                tracing::info!(%peer, %reason, "connection from the peer ended");
+                let (peer, lane) = (guest.node, guest.lane);
+                tracing::info!(%peer, %from, ?lane, "the peer connected");
+                let reason = match lane {
+                    Lane::Main => self.listen_to(guest, &mut stream).await,
+                    Lane::Snapshots => self.listen_elsewhere(guest, stream).await,
+                };
+                tracing::info!(%peer, ?lane, %reason, "connection from the peer ended");
             }
             Err(reason) => self.log(&reason, Some(from)),
         }
     }
 
     /// The handshake; an error is the reason for the log.
-    async fn greet(&self, stream: &mut TcpStream) -> Result<Guest<'_>, String> {
+    async fn greet(&self, stream: &mut TcpStream) -> Result<Guest, String> {
         tune(stream).map_err(|error| error.to_string())?;
         let body = handshake::read_body(stream).await.map_err(|error| error.to_string())?;
         let hello = Hello::decode(&body).ok_or("malformed handshake")?;
@@ -123,8 +127,8 @@ impl Door {
         };
         // From here on the peer's older connection delivers nothing: its bytes are never mixed
         // with those that follow the acceptance.
-        let mut number = 0;
-        link.newest.send_modify(|newest| {
+        let (lane, mut number) = (hello.lane, 0);
+        link.lane(lane).newest.send_modify(|newest| {
             *newest += 1;
             number = *newest;
         });
@@ -134,10 +138,11 @@ impl Door {
             incarnation: local.incarnation,
             software: local.version.clone(),
             client_address: local.client_address.clone(),
+            lanes: Lane::COUNT,
         });
         handshake::write(stream, &accept.encode()).await.map_err(|error| error.to_string())?;
-        link.outbox.peer_was_seen();
-        Ok(Guest { node, link, number })
+        link.lane(lane).outbox.peer_was_seen();
+        Ok(Guest { node, lane, number })
     }
 
     fn judge(&self, hello: &Hello) -> Result<(u16, &Link), String> {
@@ -151,15 +156,40 @@ impl Door {
         Ok((version, link))
     }
 
+    /// The same on the thread for snapshots.
+    async fn listen_elsewhere(self: &Arc<Self>, guest: Guest, stream: TcpStream) -> String {
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return error.to_string(),
+        };
+        let door = Arc::clone(self);
+        // Ends its task when it is dropped.
+        let mut tasks = JoinSet::new();
+        let listen = async move {
+            match TcpStream::from_std(stream) {
+                Ok(mut stream) => door.listen_to(guest, &mut stream).await,
+                Err(error) => error.to_string(),
+            }
+        };
+        tasks.spawn_on(listen, &self.context.streams);
+        match tasks.join_next().await {
+            Some(Ok(reason)) => reason,
+            _ => "the node is stopping".to_owned(),
+        }
+    }
+
     /// Delivers what the guest says until the connection ends; says why it did.
-    async fn listen_to(&self, guest: &Guest<'_>, stream: &mut TcpStream) -> String {
-        let Guest { node, link, number } = guest;
-        let mut newest = link.newest.subscribe();
+    async fn listen_to(&self, guest: Guest, stream: &mut TcpStream) -> String {
+        let Guest { node, lane, number } = guest;
+        let Some(link) = self.context.links.get(&node) else {
+            return "it is no member".to_owned();
+        };
+        let mut newest = link.lane(lane).newest.subscribe();
         let mut buffer = FrameBuffer::new();
         loop {
             let read = tokio::select! {
                 read = stream.read_buf(buffer.space()) => read,
-                () = replaced(&mut newest, *number) => {
+                () = replaced(&mut newest, number) => {
                     return "replaced by a newer connection".to_owned();
                 }
             };
@@ -175,17 +205,17 @@ impl Door {
                 Ok(messages) => messages,
                 Err(error) => return error.to_string(),
             };
-            if messages.is_empty() || *newest.borrow() != *number {
+            if messages.is_empty() || *newest.borrow() != number {
                 continue;
             }
             for message in &messages {
                 if let Message::Ack(ack) = message {
-                    link.outbox.answered(ack.round);
+                    link.main.outbox.answered(ack.round);
                 }
             }
             let count = messages.len().try_into().unwrap_or(u64::MAX);
             link.metrics.received_messages.inc_by(count);
-            if self.context.inbox.send(PeerEvent::Messages { from: *node, messages }).is_err() {
+            if self.context.inbox.send(PeerEvent::Messages { from: node, messages }).is_err() {
                 return "the node is stopping".to_owned();
             }
         }

@@ -11,29 +11,34 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
 use warlock_paxos::NodeId;
 
-use super::handshake::{self, Accept, Hello, Reply};
+use super::handshake::{self, Accept, Hello, Lane, Reply};
 use super::limits::{
     HANDSHAKE_TIME_MAX, RETRY_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
 };
+use super::outbox::Outbox;
 use super::retry::{LogGate, Retry};
 use super::{Context, Link, PeerEvent, tune};
 
 /// Keeps a connection to one peer.
 pub(super) struct Dialler {
     peer: NodeId,
+    lane: Lane,
     context: Arc<Context>,
     retry: Retry,
     gate: LogGate,
 }
 
 impl Dialler {
-    pub(super) fn new(peer: NodeId, context: Arc<Context>) -> Self {
-        Self { peer, context, retry: Retry::new(), gate: LogGate::new() }
+    pub(super) fn new(peer: NodeId, lane: Lane, context: Arc<Context>) -> Self {
+        Self { peer, lane, context, retry: Retry::new(), gate: LogGate::new() }
     }
 
     /// Never returns, unless nobody takes events any more.
     pub(super) async fn run(mut self) {
         loop {
+            if self.lane != Lane::Main {
+                self.wait_for_lane().await;
+            }
             match self.connect().await {
                 Ok((stream, accept)) => {
                     self.gate.reset();
@@ -48,7 +53,7 @@ impl Dialler {
                     }
                 }
                 Err(reason) => {
-                    if self.gate.lets_through(&reason) {
+                    if self.lane == Lane::Main && self.gate.lets_through(&reason) {
                         let peer = self.peer;
                         let address = &self.link().address;
                         tracing::warn!(%peer, %address, %reason, "no connection to the peer");
@@ -58,7 +63,7 @@ impl Dialler {
             let wait = self.retry.next_wait();
             tokio::select! {
                 () = sleep(wait) => {}
-                () = self.link().outbox.peer_seen() => {}
+                () = self.outbox().peer_seen() => {}
             }
         }
     }
@@ -66,19 +71,35 @@ impl Dialler {
     /// Uses a connection until it breaks. Says whether the node still wants events.
     async fn serve(&self, mut stream: TcpStream, accept: Accept) -> bool {
         let (peer, link) = (self.peer, self.link());
-        let address = &link.address;
-        tracing::info!(%peer, %address, version = %accept.software, "connected to the peer");
-        link.outbox.open();
+        let (address, lane) = (&link.address, self.lane);
+        tracing::info!(%peer, %address, ?lane, version = %accept.software, "connected to the peer");
+        link.lanes.send_replace(accept.lanes);
+        self.outbox().open();
+        let is_main = lane == Lane::Main;
         let up = PeerEvent::Up {
             node: peer,
             version: accept.software,
             client_addr: accept.client_address,
         };
-        let wanted = self.context.inbox.send(up).is_ok();
-        let reason = pump(&mut stream, link).await;
-        link.outbox.close();
-        tracing::info!(%peer, %reason, "connection to the peer ended");
+        let wanted = !is_main || self.context.inbox.send(up).is_ok();
+        let reason = pump(&mut stream, link, self.outbox()).await;
+        self.outbox().close();
+        tracing::info!(%peer, ?lane, %reason, "connection to the peer ended");
+        if !is_main {
+            return wanted;
+        }
+        // The next version may not know what this one did.
+        link.lanes.send_replace(0);
         wanted && self.context.inbox.send(PeerEvent::Down { node: peer }).is_ok()
+    }
+
+    /// Returns when the peer is connected and has said that it accepts this lane.
+    async fn wait_for_lane(&self) {
+        let mut lanes = self.link().lanes.subscribe();
+        if lanes.wait_for(|lanes| *lanes > self.lane as u8).await.is_err() {
+            // The sender lives as long as the context, which this task holds.
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn connect(&self) -> Result<(TcpStream, Accept), String> {
@@ -92,7 +113,7 @@ impl Dialler {
         let unreachable = |error: io::Error| format!("cannot connect: {error}");
         let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
         tune(&stream).map_err(unreachable)?;
-        let hello = Hello::new(&self.context.local, self.peer).encode();
+        let hello = Hello::new(&self.context.local, self.peer, self.lane).encode();
         handshake::write(&mut stream, &hello).await.map_err(|error| error.to_string())?;
         let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
         match Reply::decode(&body) {
@@ -108,20 +129,24 @@ impl Dialler {
         }
     }
 
+    fn outbox(&self) -> &Outbox {
+        &self.link().lane(self.lane).outbox
+    }
+
     fn link(&self) -> &Link {
         self.context.links.get(&self.peer).expect("a dialler's peer is linked")
     }
 }
 
 /// Writes what is queued, each time all of it, until the connection breaks; says why it did.
-async fn pump(stream: &mut TcpStream, link: &Link) -> String {
+async fn pump(stream: &mut TcpStream, link: &Link, outbox: &Outbox) -> String {
     let (mut input, mut output) = stream.split();
     let mut frames = VecDeque::new();
     loop {
-        link.outbox.take(&mut frames);
+        outbox.take(&mut frames);
         if frames.is_empty() {
             tokio::select! {
-                () = link.outbox.filled() => continue,
+                () = outbox.filled() => continue,
                 reason = silence(&mut input) => return reason,
             }
         }

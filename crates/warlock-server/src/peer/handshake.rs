@@ -6,10 +6,13 @@
 //!
 //! hello:   version_min u16 | version_max u16 | cluster | from u16 | incarnation u128 | to u16
 //!          | lease_ns u64 | clock_error_per_mille u64 | software version | client address
+//!          | lane u8
 //! accept:  0 u8 | version u16 | incarnation u128 | software version | client address
+//!          | lanes u8
 //! refuse:  1 u8 | reason
 //! ```
-//! Bytes of a body after the known fields are ignored, so that later versions can say more.
+//! Bytes of a body after the known fields are ignored, so that later versions can say more. Who
+//! says nothing of lanes has one.
 
 use std::fmt;
 use std::io;
@@ -41,6 +44,24 @@ pub(crate) struct LocalIdentity {
     pub(crate) client_address: String,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Everything but what has a lane of its own.
+    Main,
+    /// Parts of snapshots, which nothing else shall wait behind.
+    Snapshots,
+}
+
+impl Lane {
+    /// How many there are.
+    pub(super) const COUNT: u8 = 2;
+
+    fn of(number: u8) -> Option<Self> {
+        [Self::Main, Self::Snapshots].into_iter().find(|lane| *lane as u8 == number)
+    }
+}
+
 /// The first word of a dialler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
@@ -49,6 +70,7 @@ pub(super) struct Hello {
     pub(super) identity: LocalIdentity,
     /// Who the dialler believes it talks to.
     pub(super) to: NodeId,
+    pub(super) lane: Lane,
 }
 
 /// The answer to a [`Hello`].
@@ -65,6 +87,8 @@ pub(super) struct Accept {
     pub(super) incarnation: Incarnation,
     pub(super) software: String,
     pub(super) client_address: String,
+    /// How many lanes it accepts.
+    pub(super) lanes: u8,
 }
 
 /// Why a handshake failed.
@@ -98,8 +122,9 @@ impl From<io::Error> for HandshakeError {
 }
 
 impl Hello {
-    pub(super) fn new(identity: &LocalIdentity, to: NodeId) -> Self {
-        Self { version_min: VERSION_MIN, version_max: VERSION_MAX, identity: identity.clone(), to }
+    pub(super) fn new(identity: &LocalIdentity, to: NodeId, lane: Lane) -> Self {
+        let identity = identity.clone();
+        Self { version_min: VERSION_MIN, version_max: VERSION_MAX, identity, to, lane }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -114,6 +139,7 @@ impl Hello {
         body.put_u64_le(self.identity.clock_error_per_mille);
         put_string(&mut body, &self.identity.version);
         put_string(&mut body, &self.identity.client_address);
+        body.put_u8(self.lane as u8);
         envelope(&body)
     }
 
@@ -129,6 +155,7 @@ impl Hello {
         let clock_error_per_mille = body.try_get_u64_le().ok()?;
         let version = take_string(body)?;
         let client_address = take_string(body)?;
+        let lane = Lane::of(body.try_get_u8().unwrap_or(0))?;
         let identity = LocalIdentity {
             cluster,
             node,
@@ -138,7 +165,7 @@ impl Hello {
             version,
             client_address,
         };
-        Some(Self { version_min, version_max, identity, to })
+        Some(Self { version_min, version_max, identity, to, lane })
     }
 
     /// The version that both speak, or why `local` does not talk to the sender.
@@ -195,6 +222,7 @@ impl Reply {
                 body.put_u128_le(accept.incarnation.bits());
                 put_string(&mut body, &accept.software);
                 put_string(&mut body, &accept.client_address);
+                body.put_u8(accept.lanes);
             }
             Self::Refuse(reason) => {
                 body.put_u8(1);
@@ -212,6 +240,7 @@ impl Reply {
                 incarnation: Incarnation::new(body.try_get_u128_le().ok()?),
                 software: take_string(body)?,
                 client_address: take_string(body)?,
+                lanes: body.try_get_u8().unwrap_or(1),
             })),
             1 => take_string(body).map(Self::Refuse),
             _ => None,
@@ -300,7 +329,7 @@ mod tests {
     }
 
     fn hello() -> Hello {
-        Hello::new(&identity(1), NodeId::new(2))
+        Hello::new(&identity(1), NodeId::new(2), Lane::Snapshots)
     }
 
     fn body(encoded: &[u8]) -> &[u8] {
@@ -319,6 +348,7 @@ mod tests {
                 incarnation: Incarnation::new(5),
                 software: "0.1.0".into(),
                 client_address: "a:1".into(),
+                lanes: 2,
             }),
         ] {
             assert_eq!(Reply::decode(body(&reply.encode())), Some(reply));
@@ -329,9 +359,13 @@ mod tests {
     fn cut_bodies_are_malformed() {
         let encoded = hello().encode();
         let whole = body(&encoded);
-        for length in 0..whole.len() {
+        let older = whole.len() - 1;
+        for length in 0..older {
             assert_eq!(Hello::decode(&whole[..length]), None, "{length}");
         }
+        assert_eq!(Hello::decode(&whole[..older]).unwrap().lane, Lane::Main, "it knows no lanes");
+        let unknown = [&whole[..older], &[9]].concat();
+        assert_eq!(Hello::decode(&unknown), None);
         assert_eq!(Reply::decode(&[]), None);
         assert_eq!(Reply::decode(&[2]), None);
     }

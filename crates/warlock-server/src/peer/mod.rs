@@ -1,6 +1,7 @@
 //! Connections with the other nodes.
 //!
-//! Each node dials every other one. A connection carries messages only from the dialler to the
+//! Each node dials every other one, twice: parts of snapshots have a connection and a thread of
+//! their own, so that nothing waits behind them. A connection carries messages only from the dialler to the
 //! acceptor, so each direction of a pair has its own connection, order is that of one TCP stream,
 //! and two nodes that dial at the same time do not meet. Messages may be lost, because a queue is
 //! full or a connection breaks, and never repeated or mixed: what waits for a broken connection is
@@ -15,6 +16,7 @@ mod limits;
 mod outbox;
 mod queue;
 mod retry;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,9 +31,11 @@ use warlock_paxos::{Incarnation, Message, NodeId};
 use crate::metrics::{Metrics, PeerMetrics};
 
 pub(crate) use handshake::LocalIdentity;
+pub(crate) use streams::{ChunkSender, Streams};
 
 use accept::Acceptor;
 use dial::Dialler;
+use handshake::Lane;
 use outbox::Outbox;
 
 /// What happens on connections, in order for each peer and direction.
@@ -68,7 +72,10 @@ pub(crate) type IncarnationCheck =
 /// All connections of this node. Dropping it closes them.
 pub(crate) struct Transport {
     outboxes: BTreeMap<NodeId, Arc<Outbox>>,
+    chunks: ChunkSender,
     tasks: Vec<AbortHandle>,
+    /// Ends with the transport.
+    _streams: Streams,
 }
 
 /// What the tasks of all connections share.
@@ -77,15 +84,48 @@ struct Context {
     links: BTreeMap<NodeId, Link>,
     inbox: mpsc::UnboundedSender<PeerEvent>,
     check: IncarnationCheck,
+    /// Where connections for snapshots are served.
+    streams: tokio::runtime::Handle,
 }
 
 /// One other member.
 struct Link {
     address: String,
-    outbox: Arc<Outbox>,
+    main: LaneLink,
+    snapshots: LaneLink,
     metrics: PeerMetrics,
+    /// How many lanes the peer accepts; zero while nobody knows.
+    lanes: watch::Sender<u8>,
+}
+
+/// One of the connections with a member.
+struct LaneLink {
+    outbox: Arc<Outbox>,
     /// Number of the newest incoming connection; an older one delivers no more.
     newest: watch::Sender<u64>,
+}
+
+impl Link {
+    fn new(address: String, metrics: &PeerMetrics) -> Self {
+        let lane = |is_main| LaneLink {
+            outbox: Arc::new(Outbox::new(metrics.clone(), is_main)),
+            newest: watch::Sender::new(0),
+        };
+        Self {
+            address,
+            main: lane(true),
+            snapshots: lane(false),
+            metrics: metrics.clone(),
+            lanes: watch::Sender::new(0),
+        }
+    }
+
+    const fn lane(&self, lane: Lane) -> &LaneLink {
+        match lane {
+            Lane::Main => &self.main,
+            Lane::Snapshots => &self.snapshots,
+        }
+    }
 }
 
 /// Opens the port for peers.
@@ -107,25 +147,31 @@ impl Transport {
         inbox: mpsc::UnboundedSender<PeerEvent>,
         check: IncarnationCheck,
         metrics: &Arc<Metrics>,
+        streams: Streams,
     ) -> Self {
         let others = members.iter().filter(|(node, _)| **node != local.node);
         let links: BTreeMap<NodeId, Link> = others
-            .map(|(node, address)| {
-                let metrics = metrics.peer(*node).clone();
-                let outbox = Arc::new(Outbox::new(metrics.clone()));
-                let newest = watch::Sender::new(0);
-                (*node, Link { address: address.clone(), outbox, metrics, newest })
-            })
+            .map(|(node, address)| (*node, Link::new(address.clone(), metrics.peer(*node))))
             .collect();
-        let outboxes = links.iter().map(|(node, link)| (*node, Arc::clone(&link.outbox))).collect();
-        let context = Arc::new(Context { local, links, inbox, check });
+        let outboxes =
+            links.iter().map(|(node, link)| (*node, Arc::clone(&link.main.outbox))).collect();
+        let chunks = ChunkSender::new(&links);
+        let runtime = streams.handle();
+        let context = Arc::new(Context { local, links, inbox, check, streams: runtime.clone() });
         let mut tasks =
             vec![tokio::spawn(Acceptor::new(listener, Arc::clone(&context)).run()).abort_handle()];
         for node in context.links.keys() {
-            let dialler = Dialler::new(*node, Arc::clone(&context));
+            let dialler = Dialler::new(*node, Lane::Main, Arc::clone(&context));
             tasks.push(tokio::spawn(dialler.run()).abort_handle());
+            let dialler = Dialler::new(*node, Lane::Snapshots, Arc::clone(&context));
+            tasks.push(runtime.spawn(dialler.run()).abort_handle());
         }
-        Self { outboxes, tasks }
+        Self { outboxes, chunks, tasks, _streams: streams }
+    }
+
+    /// Where parts of snapshots are sent from, on any thread.
+    pub(crate) fn chunks(&self) -> ChunkSender {
+        self.chunks.clone()
     }
 
     /// Queues `message` for `to`; drops and counts it if that is not connected or its queue full.

@@ -1,7 +1,6 @@
 //! Where the core leaves frames for one peer, and the writing task finds them.
 //!
-//! Core and tasks share a thread, so that the lock is never contended; it exists because tasks of a
-//! runtime must be `Send`.
+//! On the main lane, core and tasks share a thread, so that the lock is never contended.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -23,6 +22,8 @@ pub(super) struct Outbox {
     emptied: Notify,
     /// The peer showed up: dial now and not after the back-off.
     seen: Notify,
+    /// Whether the peer counts as connected while this lane is.
+    is_main: bool,
     metrics: PeerMetrics,
 }
 
@@ -38,12 +39,13 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(metrics: PeerMetrics) -> Self {
+    pub(super) fn new(metrics: PeerMetrics, is_main: bool) -> Self {
         Self {
             state: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
             seen: Notify::new(),
+            is_main,
             metrics,
         }
     }
@@ -55,6 +57,11 @@ impl Outbox {
             self.metrics.dropped_messages.inc();
         }
         open
+    }
+
+    /// Whether frames can be queued.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().open
     }
 
     /// Queues one frame, or drops and counts it.
@@ -87,14 +94,18 @@ impl Outbox {
     /// Opens the queue for a new connection. It is empty: nothing outlives a connection.
     pub(super) fn open(&self) {
         *self.state.lock() = State { open: true, ..State::default() };
-        self.metrics.up.set(1);
+        if self.is_main {
+            self.metrics.up.set(1);
+        }
         self.metrics.connections.inc();
     }
 
     /// Throws everything away that the broken connection did not take.
     pub(super) fn close(&self) {
         *self.state.lock() = State::default();
-        self.metrics.up.set(0);
+        if self.is_main {
+            self.metrics.up.set(0);
+        }
         self.emptied.notify_waiters();
     }
 

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Slot, SnapshotChunk, Span};
 
-use super::handshake::{Hello, Reply};
+use super::handshake::{Hello, Lane, Reply};
 use super::limits::{QUEUE_BYTES_MAX, STRANGERS_MAX};
 use super::*;
 
@@ -68,7 +68,8 @@ impl Node {
             }
         });
         let local = identity(number);
-        let transport = Transport::start(listener, local, members, inbox, check, &metrics);
+        let streams = Streams::start().expect("a thread");
+        let transport = Transport::start(listener, local, members, inbox, check, &metrics, streams);
         Self { transport, events, metrics }
     }
 
@@ -121,7 +122,7 @@ async fn introduce(address: &str, hello: &Hello) -> (TcpStream, Reply) {
 }
 
 async fn guest(address: &str) -> TcpStream {
-    let (stream, reply) = introduce(address, &Hello::new(&identity(2), node(1))).await;
+    let (stream, reply) = introduce(address, &Hello::new(&identity(2), node(1), Lane::Main)).await;
     assert!(matches!(reply, Reply::Accept(_)), "{reply:?}");
     stream
 }
@@ -245,7 +246,7 @@ async fn wrong_introductions_are_refused_with_the_reason() {
             Reply::Accept(accept) => panic!("accepted: {accept:?}"),
         }
     };
-    let hello = || Hello::new(&identity(2), node(1));
+    let hello = || Hello::new(&identity(2), node(1), Lane::Main);
 
     let mut wrong = hello();
     wrong.identity.cluster = "red".into();
@@ -364,6 +365,7 @@ async fn accept_dialler(listener: &TcpListener) -> TcpStream {
         incarnation: Incarnation::new(2),
         software: "0.2".into(),
         client_address: "client-2:6379".into(),
+        lanes: 1,
     };
     stream.write_all(&Reply::Accept(accept).encode()).await.unwrap();
     stream
@@ -431,6 +433,7 @@ async fn dialler_checks_who_answers() {
         incarnation: Incarnation::new(99),
         software: String::new(),
         client_address: String::new(),
+        lanes: 1,
     };
     stream.write_all(&Reply::Accept(impostor).encode()).await.unwrap();
     closed(&mut stream).await;

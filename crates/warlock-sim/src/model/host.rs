@@ -222,6 +222,7 @@ impl Host {
             | Notice::Held(_)
             | Notice::LogClock(..)
             | Notice::SnapshotWanted
+            | Notice::ReadLog { .. }
             | Notice::ReadSnapshot { .. }
             | Notice::WriteSnapshot { .. }
             | Notice::InstallSnapshot { .. }

@@ -116,6 +116,8 @@ counters! {
     snapshots,
     /// Snapshots of a peer installed.
     snapshots_installed,
+    /// Times that a peer was told from the log on disk.
+    log_reads,
     /// Log segments removed.
     segments_removed,
     /// Operations that succeeded.

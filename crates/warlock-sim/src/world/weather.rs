@@ -76,6 +76,8 @@ pub(super) struct Weather {
     pub(super) request_timeout: u64,
     pub(super) segment_bytes: u64,
     pub(super) snapshot_after: u64,
+    /// Bytes of the log that a node keeps in memory for others.
+    pub(super) log_kept: usize,
     pub(super) unreliable: usize,
     pub(super) crash_in_recovery: u64,
     /// In parts of a thousand: how often another client looks while one writes, and after it.
@@ -123,6 +125,7 @@ impl Weather {
             request_timeout: random.pick(&[300, 1_000, 3_000]) * MILLISECOND,
             segment_bytes: random.pick(&[12, 16, 32, 64]) * 1024,
             snapshot_after: random.pick(&[8, 40, 200, 1_000]) * 1024,
+            log_kept: random.pick(&[0, 1, 64]) * 1024,
             unreliable,
             crash_in_recovery: random.pick(&[0, 0, 100_000, 400_000]),
             weights: Weights::drawn(random, unreliable > 0),

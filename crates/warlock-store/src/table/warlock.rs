@@ -12,6 +12,7 @@ pub(super) const COMMANDS: &[CommandSpec] =
             subcommand("warlock|members", "Return the membership in force as JSON"),
             subcommand("warlock|digest", "Return applied slot and state digest of this node"),
             subcommand("warlock|ready", "Return OK if linearizable requests are served"),
+            subcommand("warlock|snapshot", "Have this node take a snapshot, and do not wait"),
             subcommand("warlock|version", "Return the version of this node"),
             subcommand("warlock|help", "Print this help"),
         ])];

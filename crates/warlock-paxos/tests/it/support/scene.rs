@@ -434,6 +434,11 @@ impl Scene {
                     self.say(&format!("{id} {notice}"));
                 }
             }
+            Notice::ReadLog { to, from } => self.with(id, |node, _, _| {
+                node.with_replica(|replica, out| {
+                    replica.handle_log_read(to, from, Vec::new(), out);
+                });
+            }),
             Notice::ReadSnapshot { to, offset, .. } => self.send_image(id, to, offset),
             Notice::WriteSnapshot { offset, ref bytes, .. } => {
                 self.say(&format!("{id} {notice}"));

@@ -286,6 +286,7 @@ fn status(master: Option<u16>) -> Status {
         applied: 17,
         lag: 0,
         lease_ms_left: (Some(id) == master).then_some(400),
+        snapshot: None,
         version: "0.0.1".to_owned(),
     };
     Status {

@@ -145,7 +145,17 @@ impl World {
                     self.counters.snapshots += 1;
                     node.replica.note_snapshot(slot);
                 }
-                Effect::Truncate(slot) => self.write_log(index, LogOp::Truncate(slot)),
+                Effect::Truncate(slot) => {
+                    node.replica.note_log_start(slot);
+                    self.write_log(index, LogOp::Truncate(slot));
+                }
+                Effect::Written(slot, end) => node.with_replica(|it, out| {
+                    it.handle_snapshot_written(slot, end, out);
+                }),
+                Effect::LogRead { to, from, batches } => {
+                    self.counters.log_reads += u64::from(!batches.is_empty());
+                    node.with_replica(|it, out| it.handle_log_read(to, from, batches, out));
+                }
                 Effect::Installed { slot, log_time } => {
                     self.counters.snapshots_installed += 1;
                     node.with_replica(|it, out| {

@@ -135,47 +135,53 @@ impl World {
         }
     }
 
-    /// Queues work for the snapshot thread.
+    /// Gives work to the snapshot thread.
     pub(super) fn order(&mut self, index: NodeIndex, job: SnapshotJob) {
         let Some(process) = &mut self.sites[index].process else { return };
-        process.jobs.push_back(job);
-        if process.jobs.len() == 1 {
-            self.begin_job(index);
+        process.desk.give(job);
+        if process.desk_events == 0 {
+            self.begin_step(index);
         }
     }
 
-    fn begin_job(&mut self, index: NodeIndex) {
+    /// The snapshot thread makes a step, which takes a while: meanwhile everything else goes on.
+    fn begin_step(&mut self, index: NodeIndex) {
         let (time, start) = (self.time, self.sites[index].start);
-        let span = self.random.around(self.sites[index].sync * 4) + MICROSECOND;
-        let at = (time + span).max(self.sites[index].stalled_until);
+        let span = self.random.around(self.sites[index].sync) + MICROSECOND;
+        let site = &mut self.sites[index];
+        let Some(process) = &mut site.process else { return };
+        process.desk_events += 1;
+        let at = (time + span).max(site.stalled_until);
         self.queue.push(at, Event::JobDone { node: index, start });
     }
 
     /// Has the disk finish at once what it is doing.
     pub(in super::super) fn finish_io(&mut self, index: NodeIndex) {
         let (time, start) = (self.time, self.sites[index].start);
-        let Some(process) = &self.sites[index].process else { return };
+        let Some(process) = &mut self.sites[index].process else { return };
         if !process.syncing.is_empty() {
             self.queue.push(time, Event::LogDone { node: index, start });
         }
-        if !process.jobs.is_empty() {
+        if !process.desk.is_idle() {
+            process.desk_events += 1;
             self.queue.push(time, Event::JobDone { node: index, start });
         }
     }
 
-    /// The snapshot thread has done a job.
+    /// The snapshot thread has made a step.
     pub(in super::super) fn job_done(&mut self, index: NodeIndex) {
+        let now = self.now(index).boot;
         let Some(process) = &mut self.sites[index].process else { return };
-        let Some(job) = process.jobs.pop_front() else { return };
+        process.desk_events -= 1;
         let mut effects = Vec::new();
-        if let Some(event) = process.desk.work(job) {
-            process.host.handle_snapshot_event(event, &mut effects);
+        if let Some(event) = process.desk.step() {
+            process.host.handle_snapshot_event(now, event, &mut effects);
         }
-        let more = !process.jobs.is_empty();
         self.carry_out_host(index, effects);
         self.settle(index);
-        if more {
-            self.begin_job(index);
+        let Some(process) = &self.sites[index].process else { return };
+        if !process.desk.is_idle() && process.desk_events == 0 {
+            self.begin_step(index);
         }
     }
 
@@ -189,9 +195,11 @@ impl World {
             site.disk.crash_at(site.disk.steps() + steps);
             // Fails where the power went, which is the point; the process is gone anyway.
             let _ = process.write_group();
-        } else if let Some(job) = process.jobs.pop_front() {
+        } else if !process.desk.is_idle() {
             site.disk.crash_at(site.disk.steps() + steps);
-            let _ = process.desk.work(job);
+            while !process.desk.is_idle() && !site.disk.is_crashed() {
+                let _ = process.desk.step();
+            }
         } else {
             return false;
         }

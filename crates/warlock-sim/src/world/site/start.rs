@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warlock_node::{
-    Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
+    Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
     SnapshotDesk,
 };
 use warlock_paxos::{
@@ -51,6 +51,7 @@ impl World {
             shards: SHARDS,
             incarnation,
             entropy,
+            crew: |work| work(),
         };
         let recovered = Recovery::run(site.disk.clone(), &options);
         if site.disk.is_crashed() {
@@ -95,10 +96,13 @@ impl World {
         let settings = Membership::new(View::new(1), members.keys().copied());
         let membership = membership.unwrap_or(settings);
         let ballot = roles.leader.ballot;
+        let mut replica = Replica::new(node, Self::TIMING, roles.replica);
+        replica.note_log_start(applied);
+        replica.limit_log(self.weather.log_kept, 16 * self.weather.log_kept);
         let state = NodeState {
             acceptor: Acceptor::new(node, membership.clone(), Self::TIMING, roles.acceptor, now),
             leader: Leader::new(node, membership, Self::TIMING, roles.leader, now),
-            replica: Replica::new(node, Self::TIMING, roles.replica),
+            replica,
         };
         self.sites[index].process = Some(Box::new(Process {
             node: Node::new(node, state, now),
@@ -112,7 +116,7 @@ impl World {
             syncing: Vec::new(),
             syncing_since: self.time,
             master: (None, self.time),
-            jobs: VecDeque::new(),
+            desk_events: 0,
             ballot,
             has_work: false,
             log_clock: None,
@@ -148,9 +152,9 @@ impl World {
         let now = self.now(index).boot;
         let start = self.sites[index].start;
         let Some(process) = &mut self.sites[index].process else { return };
-        let written = process.wal.stats().bytes_written;
+        let log = LogUse { written: process.wal.stats().bytes_written, held: process.wal.bytes() };
         let mut effects = Vec::new();
-        process.host.handle_tick(now, written, process.ballot, &mut effects);
+        process.host.handle_tick(now, log, process.ballot, &mut effects);
         self.carry_out_host(index, effects);
         self.settle(index);
         let at = self.time + warlock_node::TICK.nanos();

@@ -56,6 +56,11 @@ impl Cluster {
             }
             Notice::Serve(end) => self.hosts[index].serve = end,
             Notice::Held(held) => self.check_held(&held),
+            Notice::ReadLog { to, from } => self.with(index, |node, _, _| {
+                node.with_replica(|replica, out| {
+                    replica.handle_log_read(to, from, Vec::new(), out);
+                });
+            }),
             Notice::ReadSnapshot { to, slot, offset } => self.send_image(index, to, slot, offset),
             Notice::WriteSnapshot { offset, bytes, .. } => {
                 let receiving = &mut self.hosts[index].receiving;
