@@ -5,3 +5,4 @@ pub mod contests;
 pub mod counters;
 pub mod failover;
 pub mod footprint;
+pub mod snapshots;

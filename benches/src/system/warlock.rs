@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use super::{System, data_directory};
 use crate::client::{Client, http_get, metric_sum};
 use crate::process::{
-    OwnedProcess, ProcessIdentity, free_base_port, send_signal, version_line, wait_for,
+    OwnedProcess, ProcessIdentity, free_base_port, is_listening, send_signal, version_line,
+    wait_for,
 };
 use crate::resp::RespLoad;
 use crate::workload::{Load, Workload};
@@ -187,13 +188,28 @@ impl Warlock {
 
     /// Starts node `index` again exactly as it was started before, and waits until it is well.
     pub fn restart(&mut self, index: usize, patience: Duration) -> Result<()> {
-        let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
         wait_for("a node to end", patience, || self.has_ended(index))?;
+        self.start_again(index)?;
+        self.wait_healthy(patience)
+    }
+
+    /// Whether node `index` answers and has applied nearly all that the master has.
+    pub fn is_level(&self, index: usize) -> Result<bool> {
+        if !is_listening(self.nodes[index].client)? {
+            return Ok(false);
+        }
+        let Ok(status) = ClusterStatus::ask(self.nodes[index].client) else { return Ok(false) };
+        Ok(status.is_healthy())
+    }
+
+    /// Starts node `index`, which has ended, exactly as it was started before.
+    pub fn start_again(&mut self, index: usize) -> Result<()> {
+        let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
         let node = &mut self.nodes[index];
         let restarted = OwnedProcess::spawn(&mut node.launch.command(), "warlockd", &log)?;
         node.process = ProcessIdentity::of(restarted.pid())?;
         node.restarted = Some(restarted);
-        self.wait_healthy(patience)
+        Ok(())
     }
 
     /// Ends all nodes in order and waits for them.
