@@ -87,6 +87,8 @@ pub(crate) struct CatchUp {
     turn: usize,
     /// How often the node of this turn was found preparing a snapshot.
     preparing: u32,
+    /// Who leads, as far as is known.
+    master: Option<NodeId>,
 }
 
 impl CatchUp {
@@ -102,6 +104,7 @@ impl CatchUp {
             behind: None,
             turn: 0,
             preparing: 0,
+            master: None,
         }
     }
 
@@ -133,6 +136,7 @@ impl CatchUp {
         master: Option<NodeId>,
         out: &mut Vec<Output>,
     ) {
+        self.master = master;
         if self.learning.is_some() || self.fetching.is_some() || self.installing {
             return;
         }
@@ -177,13 +181,17 @@ impl CatchUp {
         self.learning = None;
         let newer = learned.snapshot.is_some_and(|slot| slot > applied);
         let any = mutant!(OlderSnapshotInstalled) && learned.snapshot.is_some();
-        if (newer && learned.batches.is_empty()) || any {
+        // By the next heartbeat it is known whether somebody else could send as much.
+        let is_spared = self.master == Some(from) && self.turn == 0 && self.preparing == 0;
+        if newer && learned.batches.is_empty() && is_spared {
+            self.note_in_vain(now, applied, true);
+        } else if (newer && learned.batches.is_empty()) || any {
             self.begin_fetching(now, from, learned.snapshot, out);
         } else if learned.batches.is_empty() {
             let is_preparing = learned.decided > applied && learned.snapshot.is_none();
             self.note_in_vain(now, applied, is_preparing);
         } else {
-            self.turn = 0;
+            (self.turn, self.preparing) = (0, 0);
             if learned.decided > applied {
                 self.ask(now, from, applied, out);
             }
@@ -249,7 +257,7 @@ impl CatchUp {
             self.fetch_more(out);
         } else {
             (self.fetching, self.partial) = (None, None);
-            self.turn = 0;
+            (self.turn, self.preparing) = (0, 0);
             self.installing = true;
             out.push(Output::Notify(Notice::InstallSnapshot { slot }));
         }
@@ -536,6 +544,19 @@ mod tests {
         out.clear();
         other.handle_learned(at(501), PEER, &newer, Slot::new(3), &mut out);
         assert_eq!(fetches(&mut out), [(PEER, None, 0)], "another snapshot begins at its start");
+    }
+
+    #[test]
+    fn the_master_sends_a_snapshot_if_nobody_else_is_ahead_a_heartbeat_later() {
+        let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
+        catch_up.note_decided(PEER, Slot::new(9));
+        catch_up.consider(at(0), Slot::new(3), true, Some(PEER), &mut out);
+        let offer = Learned { snapshot: Some(SNAPSHOT), ..nothing_for(3, 9) };
+        catch_up.handle_learned(at(1), PEER, &offer, Slot::new(3), &mut out);
+        assert_eq!(fetches(&mut out), []);
+        catch_up.consider(at(101), Slot::new(3), true, Some(PEER), &mut out);
+        catch_up.handle_learned(at(102), PEER, &offer, Slot::new(3), &mut out);
+        assert_eq!(fetches(&mut out), [(PEER, None, 0)]);
     }
 
     #[test]
