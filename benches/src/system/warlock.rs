@@ -205,6 +205,10 @@ impl Warlock {
     /// Starts node `index`, which has ended, exactly as it was started before.
     pub fn start_again(&mut self, index: usize) -> Result<()> {
         let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
+        let address = self.nodes[index].client;
+        // A process with much memory is a zombie some time before its last thread lets go.
+        let is_free = || Ok((!is_listening(address)?).then_some(()));
+        wait_for("a port to be free", Duration::from_secs(10), is_free)?;
         let node = &mut self.nodes[index];
         let restarted = OwnedProcess::spawn(&mut node.launch.command(), "warlockd", &log)?;
         node.process = ProcessIdentity::of(restarted.pid())?;

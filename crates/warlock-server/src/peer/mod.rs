@@ -5,8 +5,8 @@
 //! dialler to the acceptor, so each direction of a pair has its own connection, order is that of
 //! one TCP stream, and two nodes that dial at the same time do not meet. Messages may be lost,
 //! because a queue is full or a connection breaks, and never repeated or mixed: what waits for a
-//! broken connection is thrown away, and a new connection of a peer ends the delivery of its older one before it is
-//! accepted. Consensus repeats what it needs.
+//! broken connection is thrown away, and a new connection of a peer ends the delivery of its older
+//! one before it is accepted. Consensus repeats what it needs.
 
 mod accept;
 mod dial;
