@@ -181,8 +181,9 @@ impl CatchUp {
         self.learning = None;
         let newer = learned.snapshot.is_some_and(|slot| slot > applied);
         let any = mutant!(OlderSnapshotInstalled) && learned.snapshot.is_some();
-        // By the next heartbeat it is known whether somebody else could send as much.
-        let is_spared = self.master == Some(from) && self.turn == 0 && self.preparing == 0;
+        // By the next heartbeat it is known who leads, and whether somebody else could send as much.
+        let may_lead = self.master.is_none_or(|master| master == from);
+        let is_spared = may_lead && self.turn == 0 && self.preparing == 0;
         if newer && learned.batches.is_empty() && is_spared {
             self.note_in_vain(now, applied, true);
         } else if (newer && learned.batches.is_empty()) || any {
@@ -401,6 +402,7 @@ mod tests {
     use super::*;
 
     const PEER: NodeId = NodeId::new(2);
+    const MASTER: Option<NodeId> = Some(NodeId::new(1));
     const RETRY: Span = Span::from_millis(100);
 
     fn at(milliseconds: u64) -> Instant {
@@ -475,7 +477,7 @@ mod tests {
     fn offered(out: &mut Vec<Output>) -> CatchUp {
         let mut catch_up = CatchUp::new(RETRY);
         catch_up.note_decided(PEER, Slot::new(9));
-        catch_up.consider(at(0), Slot::new(3), true, None, out);
+        catch_up.consider(at(0), Slot::new(3), true, MASTER, out);
         let offer = Learned { snapshot: Some(SNAPSHOT), ..nothing_for(3, 9) };
         catch_up.handle_learned(at(1), PEER, &offer, Slot::new(3), out);
         catch_up
@@ -532,7 +534,7 @@ mod tests {
         }
         out.clear();
         catch_up.note_decided(PEER, Slot::new(9));
-        catch_up.consider(at(3000), Slot::new(3), true, None, &mut out);
+        catch_up.consider(at(3000), Slot::new(3), true, MASTER, &mut out);
         let offer = Learned { snapshot: Some(SNAPSHOT), ..nothing_for(3, 9) };
         catch_up.handle_learned(at(3001), PEER, &offer, Slot::new(3), &mut out);
         assert_eq!(fetches(&mut out), [(PEER, Some(SNAPSHOT), PART)], "given up and begun again");
@@ -540,7 +542,7 @@ mod tests {
         let mut other = offered(&mut out);
         other.handle_chunk(at(2), PEER, part(0, PART, TOTAL), Slot::new(3), &mut out);
         other.handle_install_finished();
-        other.consider(at(500), Slot::new(3), true, None, &mut out);
+        other.consider(at(500), Slot::new(3), true, MASTER, &mut out);
         out.clear();
         other.handle_learned(at(501), PEER, &newer, Slot::new(3), &mut out);
         assert_eq!(fetches(&mut out), [(PEER, None, 0)], "another snapshot begins at its start");
@@ -562,7 +564,7 @@ mod tests {
     #[test]
     fn the_master_is_asked_last_and_a_node_that_takes_a_snapshot_is_waited_for() {
         let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
-        let (master, follower) = (NodeId::new(1), NodeId::new(3));
+        let (master, follower) = (MASTER.unwrap(), NodeId::new(3));
         let mut asked = |catch_up: &mut CatchUp, milliseconds| {
             catch_up.consider(at(milliseconds), Slot::new(3), true, Some(master), &mut out);
             let asked = out.drain(..).find_map(|output| match output {
@@ -585,7 +587,7 @@ mod tests {
     fn nothing_is_asked_for_while_a_snapshot_is_installed() {
         let (mut catch_up, mut out) = (CatchUp::new(RETRY), Vec::new());
         catch_up.note_decided(PEER, Slot::new(9));
-        catch_up.consider(at(0), Slot::new(3), true, None, &mut out);
+        catch_up.consider(at(0), Slot::new(3), true, MASTER, &mut out);
         let offer = Learned { snapshot: Some(Slot::new(7)), ..nothing_for(3, 9) };
         catch_up.handle_learned(at(1), PEER, &offer, Slot::new(3), &mut out);
         let bytes = bytes::Bytes::from_static(b"image");

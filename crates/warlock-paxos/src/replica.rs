@@ -641,6 +641,8 @@ mod tests {
     fn nothing_is_applied_while_a_snapshot_is_installed() {
         let (mut replica, mut out) = (replica(), Vec::new());
         let now = Instant::from_nanos(0);
+        let led_by_another = Ballot { node: NodeId::new(3), ..ballot(1) };
+        replica.handle_mastership(now, Some((led_by_another, Slot::FIRST)), &mut out);
         replica.handle_watermark(now, ballot(1), Slot::new(9), &mut out);
         let nothing = Learned {
             from: Slot::FIRST,

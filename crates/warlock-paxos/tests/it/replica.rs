@@ -162,6 +162,8 @@ fn replica_asks_for_more_until_it_has_all() {
 /// A replica that is being sent a snapshot of everything below s9.
 fn fetching() -> Replica {
     let (mut replica, mut out) = (replica(Vec::new()), Vec::new());
+    let led_by_another = Ballot { node: node(3), ..MASTER };
+    replica.handle_mastership(NOW, Some((led_by_another, Slot::FIRST)), &mut out);
     replica.handle_heard(NOW, node(2), &heartbeat(9, 9, None), &mut out);
     assert_eq!(asked(&mut out), [Slot::FIRST]);
     let slot = Some(Slot::new(9));
