@@ -92,7 +92,7 @@ fn snapshots_keep_the_log_small_and_bring_a_node_up_that_was_down() {
 fn take_snapshots(cluster: &Cluster, nodes: &[u16]) {
     // One may be under way that began earlier, so that only the second one counts.
     for id in nodes.iter().chain(nodes) {
-        let before = cluster.node(*id).metric("warlock_snapshots_total").unwrap();
+        let before = cluster.node(*id).metric("warlock_snapshots_total").expect("it lives");
         cluster.node(*id).ask("SNAPSHOT").expect("the node lives");
         eventually("a snapshot is taken", || {
             let now = cluster.node(*id).metric("warlock_snapshots_total")?;

@@ -87,8 +87,8 @@ pub(super) struct Process {
     pub(super) syncing_since: u64,
     /// The master that it knows, and since when it has and nothing hinders it.
     pub(super) master: (Option<Ballot>, u64),
-    /// Events on their way that say that the snapshot thread has made a step.
-    pub(super) desk_events: u32,
+    /// When the snapshot thread will have made the step that it is at.
+    pub(super) desk_at: Option<u64>,
     /// The highest ballot given to the log.
     pub(super) ballot: Ballot,
     /// Mailboxes wait for an event.

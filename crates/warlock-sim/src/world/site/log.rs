@@ -139,7 +139,7 @@ impl World {
     pub(super) fn order(&mut self, index: NodeIndex, job: SnapshotJob) {
         let Some(process) = &mut self.sites[index].process else { return };
         process.desk.give(job);
-        if process.desk_events == 0 {
+        if process.desk_at.is_none() {
             self.begin_step(index);
         }
     }
@@ -150,8 +150,8 @@ impl World {
         let span = self.random.around(self.sites[index].sync) + MICROSECOND;
         let site = &mut self.sites[index];
         let Some(process) = &mut site.process else { return };
-        process.desk_events += 1;
         let at = (time + span).max(site.stalled_until);
+        process.desk_at = Some(at);
         self.queue.push(at, Event::JobDone { node: index, start });
     }
 
@@ -163,16 +163,20 @@ impl World {
             self.queue.push(time, Event::LogDone { node: index, start });
         }
         if !process.desk.is_idle() {
-            process.desk_events += 1;
+            process.desk_at = Some(time);
             self.queue.push(time, Event::JobDone { node: index, start });
         }
     }
 
     /// The snapshot thread has made a step.
     pub(in super::super) fn job_done(&mut self, index: NodeIndex) {
-        let now = self.now(index).boot;
+        let (now, time) = (self.now(index).boot, self.time);
         let Some(process) = &mut self.sites[index].process else { return };
-        process.desk_events -= 1;
+        // Of several events for one step, the first counts.
+        if process.desk_at.is_none_or(|at| at > time) {
+            return;
+        }
+        process.desk_at = None;
         let mut effects = Vec::new();
         if let Some(event) = process.desk.step() {
             process.host.handle_snapshot_event(now, event, &mut effects);
@@ -180,7 +184,7 @@ impl World {
         self.carry_out_host(index, effects);
         self.settle(index);
         let Some(process) = &self.sites[index].process else { return };
-        if !process.desk.is_idle() && process.desk_events == 0 {
+        if !process.desk.is_idle() && process.desk_at.is_none() {
             self.begin_step(index);
         }
     }

@@ -116,7 +116,7 @@ impl World {
             syncing: Vec::new(),
             syncing_since: self.time,
             master: (None, self.time),
-            desk_events: 0,
+            desk_at: None,
             ballot,
             has_work: false,
             log_clock: None,
