@@ -458,12 +458,11 @@ mod tests {
 
     /// Whom the outputs ask for which parts.
     fn fetches(out: &mut Vec<Output>) -> Vec<(NodeId, Option<Slot>, u64)> {
-        let fetch = |output| match output {
-            Output::Send {
-                to,
-                message: Message::SnapshotFetch(SnapshotFetch { slot, offset }),
-            } => Some((to, slot, offset)),
-            _ => None,
+        let fetch = |output| {
+            let Output::Send { to, message: Message::SnapshotFetch(fetch) } = output else {
+                return None;
+            };
+            Some((to, fetch.slot, fetch.offset))
         };
         out.drain(..).filter_map(fetch).collect()
     }
@@ -511,9 +510,9 @@ mod tests {
         catch_up.handle_chunk(at(3), PEER, part(2 * PART, PART, 3 * PART), Slot::new(3), &mut out);
         assert!(out.is_empty(), "{out:?}");
         catch_up.handle_chunk(at(4), PEER, part(PART, PART, 3 * PART), Slot::new(3), &mut out);
-        let written = out.iter().filter_map(|output| match output {
-            Output::Notify(Notice::WriteSnapshot { offset, .. }) => Some(*offset / PART),
-            _ => None,
+        let written = out.iter().filter_map(|output| {
+            let Output::Notify(Notice::WriteSnapshot { offset, .. }) = output else { return None };
+            Some(*offset / PART)
         });
         assert_eq!(written.collect::<Vec<_>>(), [1, 2]);
         assert!(catch_up.is_installing());
@@ -567,9 +566,9 @@ mod tests {
         let (master, follower) = (MASTER.unwrap(), NodeId::new(3));
         let mut asked = |catch_up: &mut CatchUp, milliseconds| {
             catch_up.consider(at(milliseconds), Slot::new(3), true, Some(master), &mut out);
-            let asked = out.drain(..).find_map(|output| match output {
-                Output::Send { to, .. } => Some(to),
-                _ => None,
+            let asked = out.drain(..).find_map(|output| {
+                let Output::Send { to, .. } = output else { return None };
+                Some(to)
             });
             asked.expect("somebody is asked")
         };
@@ -590,7 +589,7 @@ mod tests {
         catch_up.consider(at(0), Slot::new(3), true, MASTER, &mut out);
         let offer = Learned { snapshot: Some(Slot::new(7)), ..nothing_for(3, 9) };
         catch_up.handle_learned(at(1), PEER, &offer, Slot::new(3), &mut out);
-        let bytes = bytes::Bytes::from_static(b"image");
+        let bytes = Bytes::from_static(b"image");
         let chunk = SnapshotChunk { slot: Slot::new(7), offset: 0, total: 5, bytes };
         catch_up.handle_chunk(at(2), PEER, chunk, Slot::new(3), &mut out);
         assert!(catch_up.is_installing());
