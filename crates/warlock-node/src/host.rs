@@ -4,14 +4,16 @@
 //! It decides what is to be done and changes only what is in memory; everything else it returns
 //! as [`Effect`]s, in the order in which they are to be carried out.
 
+mod operating;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Ballot, Batch, Event, Fate, Heartbeat, Instant, LogTime, NodeId, Notice, Slot, SnapshotChunk,
-    Span, mutant,
+    Ballot, Batch, ChangeRequest, Event, Fate, Heartbeat, Incarnation, Instant, LogTime,
+    Membership, NodeId, Notice, Slot, SnapshotChunk, Span, encode_charter, mutant,
 };
 use warlock_store::Restored;
 use warlock_wal::SnapshotMeta;
@@ -23,6 +25,7 @@ use crate::seam::{Answer, Ask, Chunk, ConnectionId};
 use crate::shared::Shared;
 use crate::snapshots::{SnapshotEvent, SnapshotJob};
 use crate::transfers::Transfers;
+use operating::Operations;
 
 /// The state of all replicas is compared at slots that are a multiple of this.
 const DIGEST_INTERVAL: u64 = 1024;
@@ -48,6 +51,36 @@ pub enum Fatal {
     Disk(String),
     /// The state of this node differs from the master's.
     Diverged(Slot),
+    /// The node is no member any more.
+    Retired,
+    /// No cluster takes the node.
+    NotAdmitted(String),
+}
+
+/// A node that wants to belong to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinWish {
+    /// Its name.
+    pub node: NodeId,
+    /// Its data directory (P7).
+    pub incarnation: Incarnation,
+    /// Where it listens for peers.
+    pub address: String,
+    /// It wants no vote.
+    pub observer: bool,
+}
+
+/// The answer to a [`JoinWish`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// The node is part of this membership; if it has no vote and wants one, it must ask again.
+    Member(Membership),
+    /// Only the master can tell, which listens for peers here.
+    Elsewhere(String),
+    /// Not now: ask again. Says why, and the membership that the node is part of so far.
+    Later(String, Option<Membership>),
+    /// No, and asking again does not help.
+    Refused(String),
 }
 
 /// What the owner of a [`Host`] has to do.
@@ -116,6 +149,31 @@ pub enum Effect {
         /// The part.
         chunk: SnapshotChunk,
     },
+    /// The owner must have the leader handle the wish for another membership or, for a `dry_run`,
+    /// have it judged and give the outcome to [`Host::handle_judged`].
+    Change {
+        /// Names the wish until it is answered.
+        ticket: u64,
+        /// The wish.
+        request: ChangeRequest,
+        /// Only judge it.
+        dry_run: bool,
+    },
+    /// The owner must have the leader, which is master, hand over to the node, or to the fittest.
+    Transfer(Option<NodeId>),
+    /// The owner must have this node, which is no member of anything, join a cluster.
+    Join {
+        /// A member's address for peers.
+        address: String,
+        /// Without a vote.
+        observer: bool,
+    },
+    /// The owner must answer a node that wants to join; names who asked.
+    Joined(u64, JoinReply),
+    /// The membership in force is another: the owner must connect with its nodes and no others.
+    Members(Membership),
+    /// This node is not part of the membership in force: the owner must end it.
+    Retired,
     /// The owner must stop the node.
     Fatal(Fatal),
     /// The orderly hand-over is complete: an owner that is stopping may exit.
@@ -158,6 +216,7 @@ pub struct Host {
     /// Commands that wait because too many are on their way through the log.
     held_back: VecDeque<Chunk>,
     waits: Vec<Wait>,
+    operations: Operations,
     held: BTreeMap<NodeId, Slot>,
     snapshots: SnapshotPlan,
     transfers: Transfers,
@@ -208,6 +267,7 @@ impl Host {
         log_bytes: u64,
     ) -> Self {
         let bytes_max = LOG_KEPT_FACTOR.saturating_mul(options.snapshot_after_bytes);
+        *shared.membership.lock() = Arc::new(options.overview.membership().clone());
         Self {
             options,
             shared,
@@ -220,6 +280,7 @@ impl Host {
             next_read: 1,
             held_back: VecDeque::new(),
             waits: Vec::new(),
+            operations: Operations::default(),
             held: BTreeMap::new(),
             snapshots: SnapshotPlan { recovered_bytes: log_bytes, ..SnapshotPlan::default() },
         }
@@ -252,7 +313,11 @@ impl Host {
                 self.waits.push(Wait { worker, connection, slot, replicas, deadline });
                 self.answer_waits(now, out);
             }
+            Ask::Operate { worker, connection, operation } => {
+                self.operate(now, (worker, connection), operation, out);
+            }
             Ask::Forget { worker, connection } => {
+                self.operations.forget((worker, connection));
                 self.waits.retain(|wait| (wait.worker, wait.connection) != (worker, connection));
             }
         }
@@ -308,9 +373,19 @@ impl Host {
             Notice::HandedOver => out.push(Effect::HandedOver),
             Notice::ChangeAnswered { ticket, verdict } => {
                 tracing::info!(ticket, %verdict, "change of the membership");
+                self.handle_verdict(now, ticket, &verdict, out);
             }
-            Notice::InForce(membership) => tracing::info!(%membership, "membership"),
-            Notice::Retired => tracing::warn!("this node is not part of the membership any more"),
+            Notice::InForce(membership) => {
+                tracing::info!(%membership, "membership");
+                self.options.overview.enter(&membership);
+                self.publish_membership(&membership);
+                self.publish_status(now);
+                out.push(Effect::Members(membership));
+            }
+            Notice::Retired => {
+                tracing::warn!("this node is not part of the membership any more");
+                out.push(Effect::Retired);
+            }
             Notice::Log(event) => {
                 self.count_event(&event);
                 log_event(&event);
@@ -408,7 +483,7 @@ impl Host {
     #[must_use]
     pub fn is_succeeded(&self) -> bool {
         let master = self.options.overview.master();
-        self.options.overview.members() == 1
+        self.options.overview.voters() == 1
             || master.is_some_and(|ballot| ballot.node != self.options.node)
     }
 
@@ -560,7 +635,8 @@ impl Host {
         let covered = self.applied.position() + u64::from(mutant!(SnapshotSlotAhead))
             - u64::from(mutant!(SnapshotSlotBehind));
         let (slot, log_time) = (Slot::new(covered), self.machine.log_time());
-        let meta = SnapshotMeta { slot, ballot, log_time, membership: Vec::new() };
+        let charter = self.options.overview.membership().charter();
+        let meta = SnapshotMeta { slot, ballot, log_time, membership: encode_charter(charter) };
         tracing::info!(slot = %self.applied, log_bytes = grown, "taking a snapshot");
         out.push(Effect::Snapshot(SnapshotJob::Take { meta, stream }));
     }
@@ -608,7 +684,7 @@ impl Host {
     fn followers_holding(&self, slot: Slot) -> u64 {
         let master = self.options.overview.master().map_or(self.options.node, |ballot| ballot.node);
         let known = self.held.iter().filter(|(node, held)| **node != master && **held >= slot);
-        let certain = self.options.overview.members() / 2;
+        let certain = self.options.overview.voters() / 2;
         known.count().max(certain) as u64
     }
 

@@ -10,6 +10,7 @@ pub mod front;
 mod host;
 pub mod limits;
 mod machine;
+pub mod operations;
 mod overview;
 mod recovery;
 pub mod seam;
@@ -18,7 +19,7 @@ mod snapshots;
 pub mod status;
 mod transfers;
 
-pub use host::{Effect, Fatal, Host, HostOptions, LogUse, TICK};
+pub use host::{Effect, Fatal, Host, HostOptions, JoinReply, JoinWish, LogUse, TICK};
 pub use machine::Machine;
 pub use overview::{Overview, PeerFacts};
 pub use recovery::{Recovery, RecoveryOptions, RoleStates};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use warlock_paxos::{Instant, LogTime, Span, mutant};
+use warlock_paxos::{Instant, LogTime, Membership, Span, mutant};
 use warlock_store::Reader;
 
 use crate::status::Status;
@@ -78,6 +78,8 @@ pub struct Shared {
     pub store: Reader,
     /// What `status`, `INFO` and `ROLE` show; replaced by the core a few times per second.
     pub status: Mutex<Arc<Status>>,
+    /// The membership in force; replaced by the core when it changes.
+    pub membership: Mutex<Arc<Membership>>,
     /// The node has recovered from disk; until then commands get `-LOADING`.
     pub recovered: AtomicBool,
     /// Somebody asked for a snapshot; the core takes it back when it begins one.
@@ -134,6 +136,7 @@ impl Shared {
             log_clock: LogClockCell::default(),
             store,
             status: Mutex::new(Arc::new(status)),
+            membership: Mutex::new(Arc::new(Membership::unknown())),
             recovered: AtomicBool::new(false),
             snapshot_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

@@ -11,10 +11,12 @@ mod mastership;
 mod proposing;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::election::Surroundings;
-use crate::ids::{Ballot, NodeId, Slot};
+use crate::ids::{Ballot, Incarnation, NodeId, Slot};
 use crate::lead::Lead;
 use crate::log_clock::LogClock;
 use crate::membership::Membership;
@@ -72,6 +74,8 @@ pub struct Leader {
     digest: Option<(Slot, u64)>,
     /// This node is not part of the membership in force, and takes part in nothing (M4).
     retired: bool,
+    /// What the host knows of nodes and the membership may lack.
+    known: BTreeMap<NodeId, (String, Option<Incarnation>)>,
 }
 
 impl Leader {
@@ -111,7 +115,14 @@ impl Leader {
             deadline: None,
             digest: None,
             retired,
+            known: BTreeMap::new(),
         }
+    }
+
+    /// Takes note of address and data directory of a node, for the next membership to record them
+    /// if none did (P7).
+    pub fn note_member(&mut self, node: NodeId, address: String, incarnation: Option<Incarnation>) {
+        self.known.insert(node, (address, incarnation));
     }
 
     /// Handles whatever is routed to the leader; `wall` is the wall clock.

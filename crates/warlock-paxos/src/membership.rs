@@ -332,6 +332,27 @@ impl Membership {
         Self::checked(charter)
     }
 
+    /// This membership with what `known` says of addresses and data directories that it lacks: those
+    /// of its founders, which their settings named and no change ever did.
+    #[must_use]
+    pub fn completed(
+        &self,
+        known: impl Fn(NodeId) -> Option<(String, Option<Incarnation>)>,
+    ) -> Self {
+        let mut charter = self.charter().clone();
+        for member in &mut charter.members {
+            if member.incarnation.is_some() && !member.address.is_empty() {
+                continue;
+            }
+            let Some((address, incarnation)) = known(member.node) else { continue };
+            member.incarnation = member.incarnation.or(incarnation);
+            if member.address.is_empty() && address.len() <= ADDRESS_BYTES_MAX {
+                member.address = address;
+            }
+        }
+        Self::checked(charter)
+    }
+
     /// Whether `next` may follow this one: the view after it, no id lost from memory, and, if the
     /// voters change, a transition that names them (M1, M2, M3, P7).
     #[must_use]

@@ -1,7 +1,7 @@
 //! `warlockd`: the command line of the daemon.
 //!
 //! Exit: 0 after an orderly stop, 1 if the node failed, 2 for wrong usage or settings, 3 if its
-//! state differs from the master's.
+//! state differs from the master's or it was removed from its cluster.
 
 mod manual;
 
@@ -16,7 +16,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use warlock_server::RunError;
 use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
-use warlock_server::settings::{Layers, Problems, Settings, keys};
+use warlock_server::settings::{ClusterStart, Layers, Problems, Settings, keys};
 
 #[cfg(warlock_mutants)]
 compile_error!("warlock_mutants: warlockd is never built with mutants");
@@ -27,8 +27,9 @@ const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
 
-/// The state of the node differs from the master's; to start it again would serve wrong data.
-const DIVERGED: u8 = 3;
+/// To start the node again is of no use: its state differs from the master's, so that it would serve
+/// wrong data, or it was removed.
+const USELESS: u8 = 3;
 
 /// How long an orderly stop may take after the parent process ended.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ Examples:
   redis-cli -p 7002 SET k v
   warlockd check-config warlock.toml        explain what is wrong with a settings file
   warlockd --config warlock.toml            run a node
+  warlockd --bootstrap --config w.toml      ... that is a cluster of its own at first
+  warlockd --join node1:7379 --config w.toml   ... that joins the cluster of node1
   warlockd --config warlock.toml --log.level debug
   WARLOCK_NODE_ID=2 warlockd --config warlock.toml
 
@@ -59,7 +62,8 @@ Exit status:
   0  after an orderly stop (SIGTERM, Ctrl-C): the master hands over, clients get their replies
   1  the node failed, and standard error says why
   2  the command line or the settings are wrong
-  3  the state of the node differs from the master's; keep its data for diagnosis";
+  3  the state of the node differs from the master's, or the node was removed from its cluster:
+     starting it again does not help";
 
 #[derive(Debug, Parser)]
 #[command(name = "warlockd", version, about = ABOUT, long_about = LONG_ABOUT)]
@@ -68,6 +72,14 @@ struct Cli {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Start a cluster of this node alone, for others to join; only with a new data directory
+    #[arg(long, conflicts_with = "join")]
+    bootstrap: bool,
+
+    /// Join the cluster of which a member listens for peers here
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
 
     /// Stop when standard input ends: the lifeline of a node that another process started
     #[arg(long, hide = true)]
@@ -127,7 +139,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let flags = setting_flags(&matches);
+    let mut flags = setting_flags(&matches);
+    flags.extend(start_flags(cli.bootstrap, cli.join));
     match cli.command {
         Some(Action::Dev(arguments)) => run_dev(arguments, flags),
         Some(Action::CheckConfig { file }) => check_config(&file, flags),
@@ -166,6 +179,18 @@ fn setting_flags(matches: &ArgMatches) -> Vec<(String, String)> {
     pairs.collect()
 }
 
+/// What `--bootstrap` and `--join` stand for.
+fn start_flags(bootstrap: bool, join: Option<String>) -> Vec<(String, String)> {
+    let flag = |path: &str, value: String| (path.to_owned(), value);
+    match (bootstrap, join) {
+        (true, _) => vec![flag("cluster.start", "bootstrap".to_owned())],
+        (false, Some(address)) => {
+            vec![flag("cluster.start", "join".to_owned()), flag("cluster.join", address)]
+        }
+        (false, None) => Vec::new(),
+    }
+}
+
 fn run_node(
     file: Option<PathBuf>,
     exit_with_stdin: bool,
@@ -197,8 +222,8 @@ fn run_node(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
-            let diverged = matches!(error, RunError::Diverged(_));
-            ExitCode::from(if diverged { DIVERGED } else { FAILED })
+            let for_ever = matches!(error, RunError::Diverged(_) | RunError::Removed(_));
+            ExitCode::from(if for_ever { USELESS } else { FAILED })
         }
     }
 }
@@ -245,14 +270,19 @@ fn read_settings(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Se
 }
 
 fn summary(file: &Path, settings: &Settings) -> String {
-    let members = &settings.cluster.initial_members;
+    let members = settings.cluster.initial_members.len();
     let survived = settings.failures_survived();
+    let place = match &settings.cluster.start {
+        ClusterStart::Members => format!(" of {members}, which survives the failure of {survived}"),
+        ClusterStart::Bootstrap => " alone at first".to_owned(),
+        ClusterStart::Join { address: Some(address), .. } => format!(", joins by {address}"),
+        ClusterStart::Join { address: None, .. } => ", waits for warlock-admin join".to_owned(),
+    };
     let mut text = format!(
-        "ok: {}\n  {} of {} in cluster {:?}, which survives the failure of {survived}\n  \
+        "ok: {}\n  {} in cluster {:?}{place}\n  \
          clients {}, peers {}, http {}\n  data in {}, durability {}\n",
         file.display(),
         settings.node_id,
-        members.len(),
         settings.cluster.name,
         settings.client.listen,
         settings.peer.listen,
@@ -363,7 +393,7 @@ mod tests {
         layers.flags.push(("node_id".into(), "1".into()));
         layers.flags.push(("cluster.initial_members".into(), "1=a:1,2=b:1,3=c:1".into()));
         let text = summary(Path::new("w.toml"), &layers.settings().unwrap());
-        assert!(text.starts_with("ok: w.toml\n  n1 of 3 in cluster \"warlock\", "), "{text}");
+        assert!(text.starts_with("ok: w.toml\n  n1 in cluster \"warlock\" of 3, "), "{text}");
         assert!(text.contains("survives the failure of 1\n"), "{text}");
         assert!(text.contains("\nnote: peer.listen = 127.0.0.1:7379: "), "{text}");
     }

@@ -11,6 +11,7 @@ use warlock_paxos::{Span, mutant};
 use warlock_resp::{ReplyWriter, Request, looks_like_http};
 use warlock_store::{Class, CommandId, CommandSpec, ReadOutcome};
 
+use crate::operations::Operation;
 use crate::seam::ConnectionId;
 use crate::shared::{LeaseHeld, Shared};
 
@@ -54,7 +55,7 @@ enum Right {
     Answered { covered: usize, allowed: bool },
 }
 
-/// Whether the first held command is a `WAIT` that the core knows of.
+/// Whether the core knows of the first held command: a `WAIT`, or an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     No,
@@ -112,6 +113,8 @@ enum Kind {
     /// `WARLOCK READY`: a read that needs no store.
     Ready,
     Wait,
+    /// A `WARLOCK` that only the core can answer.
+    Operate,
     Local,
 }
 
@@ -122,6 +125,9 @@ impl Kind {
             (Class::Read, _) => Self::Read,
             (Class::Connection, CommandId::Wait) => Self::Wait,
             (Class::Connection, CommandId::Warlock) if is_ready(request) => Self::Ready,
+            (Class::Connection, CommandId::Warlock) if Operation::parse(request).is_some() => {
+                Self::Operate
+            }
             (Class::Connection, _) => Self::Local,
         }
     }
@@ -130,7 +136,7 @@ impl Kind {
         match self {
             Self::Write | Self::Wait => HeldKind::Barrier,
             Self::Read => HeldKind::Read,
-            Self::Ready | Self::Local => HeldKind::Local,
+            Self::Ready | Self::Operate | Self::Local => HeldKind::Local,
         }
     }
 }
@@ -223,6 +229,21 @@ impl Flow {
             turn.end_wait();
             let replicas = i64::try_from(replicas).unwrap_or(i64::MAX);
             self.reply().integer(replicas);
+            if let Some(held) = &mut self.held {
+                held.pop();
+            }
+            self.advance(turn);
+        }
+    }
+
+    /// Takes the answer to an operation.
+    pub(super) fn on_operated(&mut self, outcome: Result<String, String>, turn: &mut Turn) {
+        if mem::replace(&mut self.waiting, Waiting::No) != Waiting::No {
+            turn.end_wait();
+            match outcome {
+                Ok(text) => self.reply().bulk(text.as_bytes()),
+                Err(text) => self.reply().error(&text),
+            }
             if let Some(held) = &mut self.held {
                 held.pop();
             }
@@ -347,6 +368,7 @@ impl Flow {
             Kind::Read => self.read(spec, request, turn),
             Kind::Ready => self.ready(turn),
             Kind::Wait => self.wait(request, turn),
+            Kind::Operate => self.operate(request, turn),
             Kind::Local => {
                 self.session.note(spec, request);
                 match session::run(&mut self.session, turn, spec, request, &mut self.output) {
@@ -447,6 +469,25 @@ impl Flow {
                 self.reply().error(text);
                 Step::Done
             }
+        }
+    }
+
+    /// Answers a `WARLOCK` that changes the cluster, or asks the core to.
+    fn operate(&mut self, request: Request<'_>, turn: &mut Turn) -> Step {
+        if self.waiting != Waiting::No {
+            return Step::Blocked;
+        }
+        match Operation::parse(request) {
+            Some(Ok(operation)) => {
+                turn.ask_operation(self.id, operation);
+                self.waiting = Waiting::Until;
+                Step::Blocked
+            }
+            Some(Err(text)) => {
+                self.reply().error(&text);
+                Step::Done
+            }
+            None => Step::Done,
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
 use warlock_store::CommandId;
 
+use crate::operations::MembershipFacts;
 use crate::status::{NodeStatus, Role, State, Status};
 
 use super::turn::Turn;
@@ -72,12 +73,17 @@ pub(super) fn role(turn: &Turn, reply: &mut ReplyWriter<'_>) {
     reply.integer(applied);
 }
 
-/// Answers `WARLOCK`, except for `READY`, which needs a proof and not an opinion.
+/// Answers `WARLOCK`, except for `READY`, which needs a proof and not an opinion, and for what
+/// changes the cluster.
 pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>) {
     let word = request.arg(1).unwrap_or_default().to_ascii_uppercase();
     match word.as_slice() {
         b"STATUS" => json(&*status(turn), reply),
         b"MEMBERS" => json(&status(turn).nodes, reply),
+        b"MEMBERSHIP" => {
+            let membership = Arc::clone(&turn.shared.membership.lock());
+            json(&MembershipFacts::from(&*membership), reply);
+        }
         b"DIGEST" => {
             // Both of one moment: only then can they be compared with another node's.
             let checkpoint = turn.shared.store.checkpoint();

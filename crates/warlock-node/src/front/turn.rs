@@ -8,6 +8,7 @@ use warlock_paxos::Instant;
 use warlock_resp::{Protocol, Request, RequestSpans};
 use warlock_store::entry;
 
+use crate::operations::Operation;
 use crate::seam::{Ask, Call, Chunk, ConnectionId};
 use crate::shared::Shared;
 
@@ -208,12 +209,18 @@ impl Turn {
         self.ask(Ask::Wait { worker: self.worker, connection, replicas, deadline });
     }
 
-    /// Notes that [`Self::ask_wait`] was answered.
+    /// Asks the core to do what an operator wants.
+    pub(super) fn ask_operation(&mut self, connection: ConnectionId, operation: Operation) {
+        self.front.blocked.fetch_add(1, Ordering::Relaxed);
+        self.ask(Ask::Operate { worker: self.worker, connection, operation });
+    }
+
+    /// Notes that [`Self::ask_wait`] or [`Self::ask_operation`] was answered.
     pub(super) fn end_wait(&self) {
         self.front.blocked.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes back [`Self::ask_wait`].
+    /// Takes back [`Self::ask_wait`] or [`Self::ask_operation`].
     pub(super) fn forget_wait(&mut self, connection: ConnectionId) {
         self.end_wait();
         self.ask(Ask::Forget { worker: self.worker, connection });

@@ -99,6 +99,9 @@ impl Desk {
                 }
             }
             Ask::Wait { .. } => self.connection.on_held(0, &mut self.turn),
+            Ask::Operate { operation, .. } => {
+                self.connection.on_operated(Ok(format!("{operation:?}")), &mut self.turn);
+            }
             Ask::Forget { .. } => {}
         }
         self.connection.advance(&mut self.turn);

@@ -14,8 +14,8 @@ use warlock_node::{
     Shared, SnapshotDesk,
 };
 use warlock_paxos::{
-    Acceptor, Ballot, Incarnation, Instant, Leader, LogTime, Membership, Node, NodeEffect, NodeId,
-    NodeState, Record, Replica, Span, Timing, View,
+    Acceptor, Ballot, ChangeRequest, Incarnation, Instant, Leader, LogTime, Membership, Node,
+    NodeEffect, NodeId, NodeState, Record, Replica, Span, Timing, View,
 };
 use warlock_resp::RequestSpans;
 use warlock_wal::{FaultyDisk, Wal};
@@ -196,6 +196,20 @@ impl Rig {
         }
     }
 
+    fn change(&mut self, ticket: u64, request: &ChangeRequest, dry_run: bool) {
+        let now = self.clock.now();
+        let mut judged = None;
+        self.node.with_leader(now, |leader, out| match dry_run {
+            true => judged = Some(leader.judge(now, request)),
+            false => leader.handle_change(now, ticket, request, out),
+        });
+        if let Some(judged) = judged {
+            let mut out = Vec::new();
+            self.host.handle_judged(now, ticket, judged, &mut out);
+            self.carry_out(out);
+        }
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) {
         let now = self.clock.now();
         for effect in effects {
@@ -240,7 +254,16 @@ impl Rig {
                 | Effect::Written(..)
                 | Effect::LogRead { .. }
                 | Effect::SendChunk { .. } => panic!("there is no other node: {effect:?}"),
-                Effect::Fatal(_) | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
+                Effect::Change { ticket, request, dry_run } => {
+                    self.change(ticket, &request, dry_run)
+                }
+                Effect::Members(_) => {}
+                Effect::Transfer(_)
+                | Effect::Join { .. }
+                | Effect::Joined(..)
+                | Effect::Retired
+                | Effect::Fatal(_)
+                | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
             }
         }
     }
@@ -262,6 +285,7 @@ impl Rig {
                 }
             }
             Answer::Held { replicas, .. } => connection.on_held(replicas, turn),
+            Answer::Operated { outcome, .. } => connection.on_operated(outcome, turn),
         }
         connection.advance(turn);
         self.ask();
@@ -283,7 +307,8 @@ impl Rig {
 fn overview(timing: Timing) -> Overview {
     let own = PeerFacts { version: String::new(), client_addr: String::new() };
     let members = BTreeMap::from([(NODE, "n1:7379".to_owned())]);
-    Overview::new(NODE, "test".to_owned(), 1, &members, own, timing.patience())
+    let membership = Membership::new(View::new(1), [NODE]);
+    Overview::new(NODE, "test".to_owned(), &membership, members, own, timing.patience())
 }
 
 fn front(clock: Clock) -> Arc<Front> {

@@ -64,7 +64,7 @@ impl Leader {
         newcomers.copied().try_for_each(|node| self.is_ready(now, lead, node))?;
         let reaches = |node: NodeId| self.surroundings.reaches(now, node);
         if next.is_quorum(reaches) {
-            return Ok(next);
+            return Ok(next.completed(|node| self.known.get(&node).cloned()));
         }
         let reachable = next.voters().iter().filter(|&&node| reaches(node)).count();
         Err(Refusal::WouldLoseQuorum { reachable, quorum: next.quorum() })

@@ -9,6 +9,7 @@
 //! ```
 
 mod disk;
+mod joining;
 mod mailbox;
 mod recovery;
 mod roles;
@@ -28,12 +29,12 @@ use warlock_node::front::Identity;
 use warlock_node::front::limits::Limits;
 use warlock_node::seam::Ask;
 use warlock_node::{
-    Fatal, Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RoleStates, Shared,
-    TICK,
+    Effect, Fatal, Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RoleStates,
+    Shared, TICK,
 };
 use warlock_paxos::{
-    Acceptor, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Span, Timing,
-    View,
+    Acceptor, Ballot, Incarnation, Instant, Leader, Membership, Message, NodeId, Replica, Slot,
+    Span, Timing, View,
 };
 use warlock_wal::FsDisk;
 
@@ -47,6 +48,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 
 use disk::DiskEvent;
+use joining::{Found, Newcomer};
 use router::{LeaderItem, Outlets, ReplicaItem, Router};
 
 /// Version of `warlockd`.
@@ -83,6 +85,10 @@ pub enum RunError {
     Disk(String),
     /// The state of this node differs from the master's.
     Diverged(String),
+    /// The node was removed from its cluster.
+    Removed(String),
+    /// No cluster takes the node.
+    Join(String),
 }
 
 impl std::fmt::Display for RunError {
@@ -107,6 +113,8 @@ impl std::fmt::Display for RunError {
                 "the state of this node differs from the master's before {slot}; it stops so that \
                  it serves nothing wrong. Keep the data directory for diagnosis"
             ),
+            Self::Removed(reason) => f.write_str(reason),
+            Self::Join(reason) => write!(f, "cannot join the cluster: {reason}"),
         }
     }
 }
@@ -142,9 +150,10 @@ async fn run_node(
     };
     node.stop(fatal.is_none()).await;
     match fatal {
-        None => Ok(()),
+        None | Some(Fatal::Retired) => Ok(()),
         Some(Fatal::Diverged(slot)) => Err(RunError::Diverged(slot.to_string())),
         Some(Fatal::Disk(error)) => Err(RunError::Disk(error)),
+        Some(Fatal::NotAdmitted(reason)) => Err(RunError::Join(reason)),
     }
 }
 
@@ -168,17 +177,19 @@ impl Running {
         recovery: Recovery<FsDisk>,
         manager: &Manager,
     ) -> Result<Self, RunError> {
-        let shared = Arc::new(shared(&recovery, settings));
+        let found = found(&recovery);
+        let membership = joining::starting_membership(settings, &found)?;
+        let shared = Arc::new(shared(&recovery, settings, &membership));
         let metrics: SharedMetrics = Arc::new(Metrics::new(other_members(settings)));
         let (asks, ask_queue) = unbounded_channel();
         let (peer_inbox, peer_events) = unbounded_channel();
         let (disk_inbox, disk_events) = unbounded_channel();
         let (fatal, fatals) = unbounded_channel();
         let (handed_over, hand_overs) = unbounded_channel();
+        let (joins, join_queue) = unbounded_channel();
         let incarnation = recovery.incarnation;
-        let Recovery { wal, snapshots, applier, roles, log_time, identity, membership, .. } =
-            recovery;
-        let membership = membership.unwrap_or_else(|| self::membership(settings));
+        let Recovery { wal, snapshots, applier, roles, log_time, identity, .. } = recovery;
+        let known = known_members(settings, &identity);
         let transport = Transport::start(
             listeners.peer,
             local_identity(settings, incarnation),
@@ -199,19 +210,31 @@ impl Running {
             .map_err(RunError::System)?;
         let machine = Machine::new(applier, log_time, front.queues.len());
         let host = Host::new(
-            host_options(settings),
+            host_options(settings, &membership),
             Arc::clone(&shared),
             machine,
             roles.leader.applied,
             roles.log_bytes(),
         );
         let queues = front.queues.clone();
-        let outlets = Outlets { queues, snapshots, fatal, handed_over };
+        let outlets = Outlets { queues, snapshots, fatal, handed_over, joins };
         let ballot = roles.leader.ballot;
-        let router = Rc::new(Router::new(settings.node_id, transport, log, host, outlets, ballot));
+        let addresses = settings.cluster.initial_members.clone();
+        let router =
+            Router::new(settings.node_id, transport, log, host, outlets, ballot, addresses);
+        let router = Rc::new(router);
+        if !membership.members().is_empty() && membership.view() > View::new(1) {
+            router.carry_out_effect(Effect::Members(membership.clone()));
+        }
+        known.into_iter().for_each(|(node, address, incarnation)| {
+            router.leader.push(LeaderItem::Known(node, address, incarnation));
+        });
         let watch = recovery::watch_applying(manager, &shared).map_err(RunError::System)?;
         let reporter = Reporter::new(manager.clone(), Arc::clone(&shared));
+        let mut newcomer = Newcomer::new(settings, incarnation);
+        newcomer.begin(settings, &membership, &router);
         spawn_roles(&router, settings, membership, roles, reporter);
+        tokio::task::spawn_local(newcomer.run(Rc::clone(&router), join_queue));
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
         tokio::task::spawn_local(run_disk(Rc::clone(&router), disk_events));
@@ -224,6 +247,8 @@ impl Running {
     /// Ends the node; if `orderly`, its mastership is handed over and replies go out first.
     async fn stop(self, orderly: bool) {
         let Self { manager, shared, router, front, http, mut hand_overs, .. } = self;
+        // Answers to earlier transfers say nothing about the one that follows.
+        while hand_overs.try_recv().is_ok() {}
         manager.tell_stopping();
         shared.stopping.store(true, Ordering::Release);
         if orderly {
@@ -276,23 +301,38 @@ impl Listeners {
     }
 }
 
-fn shared(recovery: &Recovery<FsDisk>, settings: &Settings) -> Shared {
-    let status = overview(settings).status(clock::now(), recovery.roles.leader.applied);
+fn found(recovery: &Recovery<FsDisk>) -> Found {
+    Found {
+        membership: recovery.membership.clone(),
+        incarnation: recovery.incarnation,
+        used: recovery.recorded > Slot::FIRST || recovery.roles.leader.ballot > Ballot::ZERO,
+    }
+}
+
+/// Address and data directory of each member that the settings name, as far as this node met it.
+fn known_members(
+    settings: &Settings,
+    identity: &warlock_wal::Identity<FsDisk>,
+) -> Vec<(NodeId, String, Option<Incarnation>)> {
+    let own = (settings.node_id, identity.incarnation());
+    let incarnation = |node| if node == own.0 { Some(own.1) } else { identity.peer(node) };
+    let members = settings.cluster.initial_members.iter();
+    members.map(|(&node, address)| (node, address.clone(), incarnation(node))).collect()
+}
+
+fn shared(recovery: &Recovery<FsDisk>, settings: &Settings, membership: &Membership) -> Shared {
+    let status = overview(settings, membership).status(clock::now(), recovery.roles.leader.applied);
     Shared::new(recovery.reader.clone(), status)
 }
 
-fn host_options(settings: &Settings) -> HostOptions {
+fn host_options(settings: &Settings, membership: &Membership) -> HostOptions {
     let timeout = u64::try_from(settings.client.request_timeout.as_nanos());
     HostOptions {
         node: settings.node_id,
         request_timeout: Span::from_nanos(timeout.unwrap_or(u64::MAX)),
         snapshot_after_bytes: settings.wal.snapshot_after_bytes,
-        overview: overview(settings),
+        overview: overview(settings, membership),
     }
-}
-
-fn membership(settings: &Settings) -> Membership {
-    Membership::new(View::new(1), settings.cluster.initial_members.keys().copied())
 }
 
 fn timing(settings: &Settings) -> Timing {
@@ -301,14 +341,14 @@ fn timing(settings: &Settings) -> Timing {
         .expect("settings were checked for the same relations")
 }
 
-fn overview(settings: &Settings) -> Overview {
+fn overview(settings: &Settings, membership: &Membership) -> Overview {
     let own =
         PeerFacts { version: VERSION.to_owned(), client_addr: settings.client.advertise.clone() };
     Overview::new(
         settings.node_id,
         settings.cluster.name.clone(),
-        membership(settings).view().number(),
-        &settings.cluster.initial_members,
+        membership,
+        settings.cluster.initial_members.clone(),
         own,
         timing(settings).patience(),
     )
@@ -319,7 +359,7 @@ fn other_members(settings: &Settings) -> impl Iterator<Item = NodeId> {
     members.filter(|node| *node != settings.node_id)
 }
 
-fn local_identity(settings: &Settings, incarnation: Incarnation) -> LocalIdentity {
+pub(super) fn local_identity(settings: &Settings, incarnation: Incarnation) -> LocalIdentity {
     LocalIdentity {
         cluster: settings.cluster.name.clone(),
         node: settings.node_id,
@@ -403,7 +443,9 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
                     router.receive(from, message);
                 }
             }
-            PeerEvent::Up { node, version, client_addr, .. } => {
+            PeerEvent::Join { wish, reply } => router.ask_to_join(wish, reply),
+            PeerEvent::Up { node, version, client_addr, incarnation, address } => {
+                router.leader.push(LeaderItem::Known(node, address, Some(incarnation)));
                 let facts = PeerFacts { version, client_addr };
                 router.with_host(|host, now, _| host.note_peer(now, node, Some(facts)));
             }
@@ -445,6 +487,7 @@ async fn run_ticks(router: Rc<Router>, metrics: SharedMetrics, reports: bool) {
         let (log, ballot) =
             (LogUse { written: metrics.wal_written_bytes.get(), held }, router.ballot());
         router.with_host(|host, now, out| host.handle_tick(now, log, ballot, out));
+        router.transport.part();
         if reports {
             router.replica.push(ReplicaItem::Turn);
         }

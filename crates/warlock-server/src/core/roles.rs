@@ -35,6 +35,16 @@ pub(super) async fn run_leader(mut leader: Leader, router: Rc<Router>) {
                 LeaderItem::Leave(to) => leader.handle_leave(now, to, &mut out),
                 LeaderItem::Deadline(deadline) => leader.note_deadline(deadline),
                 LeaderItem::Digest(slot, digest) => leader.note_digest(slot, digest),
+                LeaderItem::Change { ticket, request, dry_run: true } => {
+                    let judged = leader.judge(now, &request);
+                    router.with_host(|host, now, out| host.handle_judged(now, ticket, judged, out));
+                }
+                LeaderItem::Change { ticket, request, dry_run: false } => {
+                    leader.handle_change(now, ticket, &request, &mut out);
+                }
+                LeaderItem::Known(node, address, incarnation) => {
+                    leader.note_member(node, address, incarnation);
+                }
             }
             router.carry_out(&mut out);
         }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
-use warlock_node::{Effect, Fatal, Host};
+use tokio::sync::oneshot;
+use warlock_node::{Effect, Fatal, Host, JoinReply, JoinWish};
 use warlock_paxos::{
-    Ballot, Batch, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue,
-    Record, RoleName, Scout, Slot, addressee, route_message,
+    Ballot, Batch, ChangeRequest, Commander, Incarnation, Input, Instant, LogTime, Message, NodeId,
+    Output, P1b, P2b, PValue, Record, RoleName, Scout, Slot, addressee, route_message,
 };
 
 use super::disk::{LogHandle, SnapshotHandle};
@@ -42,6 +43,10 @@ pub(super) enum LeaderItem {
     Deadline(Option<LogTime>),
     /// The digest of the state before a slot.
     Digest(Slot, u64),
+    /// A wish for another membership; only to be judged if it is a dry run.
+    Change { ticket: u64, request: ChangeRequest, dry_run: bool },
+    /// Address and data directory of a node.
+    Known(NodeId, String, Option<Incarnation>),
 }
 
 /// What the replica's task takes.
@@ -79,6 +84,8 @@ pub(super) struct Outlets {
     pub(super) snapshots: SnapshotHandle,
     pub(super) fatal: UnboundedSender<Fatal>,
     pub(super) handed_over: UnboundedSender<()>,
+    /// Takes what an operator wants this node to join, and whether without a vote.
+    pub(super) joins: UnboundedSender<(String, bool)>,
 }
 
 /// Everything that role tasks share; all on the core thread.
@@ -97,6 +104,11 @@ pub(super) struct Router {
     /// What the host wants done; empty between calls, kept for its memory.
     effects: RefCell<Vec<Effect>>,
     outlets: Outlets,
+    /// Nodes that want to join, by the number that the host knows them by.
+    newcomers: RefCell<BTreeMap<u64, oneshot::Sender<JoinReply>>>,
+    next_newcomer: Cell<u64>,
+    /// Addresses that the settings name.
+    addresses: BTreeMap<NodeId, String>,
 }
 
 /// Answers of acceptors on their way to one scout or commander.
@@ -117,6 +129,7 @@ impl Router {
         host: Host,
         outlets: Outlets,
         ballot: Ballot,
+        addresses: BTreeMap<NodeId, String>,
     ) -> Self {
         Self {
             node,
@@ -132,7 +145,21 @@ impl Router {
             host: RefCell::new(host),
             effects: RefCell::default(),
             outlets,
+            newcomers: RefCell::default(),
+            next_newcomer: Cell::new(1),
+            addresses,
         }
+    }
+
+    /// Has the host say whether a node may join.
+    pub(super) fn ask_to_join(&self, wish: JoinWish, reply: oneshot::Sender<JoinReply>) {
+        let question = self.next_newcomer.get();
+        self.next_newcomer.set(question + 1);
+        let mut newcomers = self.newcomers.borrow_mut();
+        newcomers.retain(|_, waiting| !waiting.is_closed());
+        newcomers.insert(question, reply);
+        drop(newcomers);
+        self.with_host(|host, _, out| host.handle_join(question, wish, out));
     }
 
     /// Delivers a message of `from` to the roles that it is for.
@@ -222,7 +249,7 @@ impl Router {
         }
     }
 
-    fn carry_out_effect(&self, effect: Effect) {
+    pub(super) fn carry_out_effect(&self, effect: Effect) {
         match effect {
             Effect::Answer { worker, answer } => self.outlets.queues[worker].push(answer),
             Effect::Submit { ticket, commands, deadline } => {
@@ -255,6 +282,21 @@ impl Router {
             }
             Effect::Refused => self.replica.push(ReplicaItem::Refused),
             Effect::SendChunk { to, chunk } => self.transport.chunks().send(to, chunk),
+            Effect::Change { ticket, request, dry_run } => {
+                self.leader.push(LeaderItem::Change { ticket, request, dry_run });
+            }
+            Effect::Transfer(to) => self.leader.push(LeaderItem::Leave(to)),
+            Effect::Join { address, observer } => {
+                let _ = self.outlets.joins.send((address, observer));
+            }
+            Effect::Joined(question, reply) => {
+                if let Some(waiting) = self.newcomers.borrow_mut().remove(&question) {
+                    // Who does not wait any more asks again.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Effect::Members(membership) => self.transport.enter(&membership, &self.addresses),
+            Effect::Retired => self.fail(Fatal::Retired),
             Effect::Fatal(fatal) => self.fail(fatal),
             Effect::HandedOver => {
                 let _ = self.outlets.handed_over.send(());

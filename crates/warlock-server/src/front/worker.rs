@@ -243,6 +243,9 @@ impl Worker {
                 Answer::Held { connection, replicas } => {
                     self.with(connection, |it, turn| it.on_held(replicas, turn));
                 }
+                Answer::Operated { connection, outcome } => {
+                    self.with(connection, |it, turn| it.on_operated(outcome, turn));
+                }
             }
         }
         self.answers = answers;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use warlock_paxos::{Message, NodeId};
+use warlock_node::{JoinReply, JoinWish};
+use warlock_paxos::{Charter, Message, NodeId};
 
 use super::frame::FrameBuffer;
 use super::handshake::{self, Accept, Hello, Lane, Reply};
@@ -36,13 +37,35 @@ struct Door {
     gate: Mutex<LogGate>,
 }
 
+/// What a handshake led to.
+enum Greeting {
+    /// The peer has something to say.
+    Stays(Guest),
+    /// A node asked whether it may join, and was answered.
+    Answered(NodeId),
+}
+
 /// A peer after its handshake.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Guest {
     node: NodeId,
+    link: Arc<Link>,
     lane: Lane,
     /// Number of this connection among the peer's on this lane.
     number: u64,
+}
+
+/// Why a peer is not let in.
+struct Refusal {
+    reason: String,
+    /// The membership in force, if the peer is not part of it.
+    charter: Option<Charter>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, charter: None }
+    }
 }
 
 impl Acceptor {
@@ -98,12 +121,13 @@ impl Door {
         self.strangers.lock().remove(&id);
         let late = |_| Err(format!("no handshake within {HANDSHAKE_TIME_MAX:?}"));
         match greeting.unwrap_or_else(late) {
-            Ok(guest) => {
+            Ok(Greeting::Answered(node)) => tracing::info!(%node, %from, "a node asked to join"),
+            Ok(Greeting::Stays(guest)) => {
                 let (peer, lane) = (guest.node, guest.lane);
                 tracing::info!(%peer, %from, ?lane, "the peer connected");
                 let reason = match lane {
                     Lane::Main => self.listen_to(guest, &mut stream).await,
-                    Lane::Snapshots => self.listen_elsewhere(guest, stream).await,
+                    Lane::Snapshots | Lane::Join => self.listen_elsewhere(guest, stream).await,
                 };
                 tracing::info!(%peer, ?lane, %reason, "connection from the peer ended");
             }
@@ -112,16 +136,21 @@ impl Door {
     }
 
     /// The handshake; an error is the reason for the log.
-    async fn greet(&self, stream: &mut TcpStream) -> Result<Guest, String> {
+    async fn greet(&self, stream: &mut TcpStream) -> Result<Greeting, String> {
         tune(stream).map_err(|error| error.to_string())?;
         let body = handshake::read_body(stream).await.map_err(|error| error.to_string())?;
         let hello = Hello::decode(&body).ok_or("malformed handshake")?;
         let node = hello.identity.node;
+        if hello.lane == Lane::Join {
+            return self.answer_newcomer(stream, hello).await;
+        }
         let (version, link) = match self.judge(&hello) {
             Ok(judged) => judged,
-            Err(reason) => {
+            Err(refusal) => {
+                let reason = refusal.reason.clone();
+                let reply = Reply::Refuse { reason: refusal.reason, charter: refusal.charter };
                 // The reason is what matters; whether it arrives is up to the peer.
-                let _ = handshake::write(stream, &Reply::Refuse(reason.clone()).encode()).await;
+                let _ = handshake::write(stream, &reply.encode()).await;
                 return Err(format!("refused {node}: {reason}"));
             }
         };
@@ -142,18 +171,48 @@ impl Door {
         });
         handshake::write(stream, &accept.encode()).await.map_err(|error| error.to_string())?;
         link.lane(lane).outbox.peer_was_seen();
-        Ok(Guest { node, lane, number })
+        Ok(Greeting::Stays(Guest { node, link, lane, number }))
     }
 
-    fn judge(&self, hello: &Hello) -> Result<(u16, &Link), String> {
+    fn judge(&self, hello: &Hello) -> Result<(u16, Arc<Link>), Refusal> {
         let local = &self.context.local;
         let version = hello.judge(local)?;
         let node = hello.identity.node;
-        let Some(link) = self.context.links.get(&node) else {
-            return Err(format!("unknown member: {node} is not a peer of {}", local.node));
+        let Some(link) = self.context.link(node) else {
+            let membership = self.context.membership.lock();
+            let charter = membership.charter();
+            let told = !charter.members.is_empty() && node != local.node;
+            return Err(Refusal {
+                reason: format!("unknown member: {node} is not a peer of {}", local.node),
+                charter: told.then(|| charter.clone()),
+            });
         };
-        (self.context.check)(node, hello.identity.incarnation)?;
+        self.context.check(node, hello.identity.incarnation)?;
         Ok((version, link))
+    }
+
+    /// Has the core say whether a node may join.
+    async fn answer_newcomer(
+        &self,
+        stream: &mut TcpStream,
+        hello: Hello,
+    ) -> Result<Greeting, String> {
+        let node = hello.identity.node;
+        let reply = match hello.judge(&self.context.local) {
+            Err(reason) => JoinReply::Refused(reason),
+            Ok(_version) => {
+                let incarnation = hello.identity.incarnation;
+                let Hello { address, observer, .. } = hello;
+                let wish = JoinWish { node, incarnation, address, observer };
+                let (reply, answer) = oneshot::channel();
+                let asked = self.context.inbox.send(PeerEvent::Join { wish, reply });
+                asked.map_err(|_| "the node is stopping")?;
+                answer.await.map_err(|_| "the node is stopping")?
+            }
+        };
+        let reply = Reply::Join(reply).encode();
+        handshake::write(stream, &reply).await.map_err(|error| error.to_string())?;
+        Ok(Greeting::Answered(node))
     }
 
     /// The same on the thread for snapshots.
@@ -180,10 +239,7 @@ impl Door {
 
     /// Delivers what the guest says until the connection ends; says why it did.
     async fn listen_to(&self, guest: Guest, stream: &mut TcpStream) -> String {
-        let Guest { node, lane, number } = guest;
-        let Some(link) = self.context.links.get(&node) else {
-            return "it is no member".to_owned();
-        };
+        let Guest { node, link, lane, number } = guest;
         let mut newest = link.lane(lane).newest.subscribe();
         let mut buffer = FrameBuffer::new();
         loop {

@@ -9,11 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
-use warlock_paxos::NodeId;
+use warlock_node::{JoinReply, JoinWish};
+use warlock_paxos::{InForce, Message};
 
-use super::handshake::{self, Accept, Hello, Lane, Reply};
+use super::handshake::{self, Accept, Hello, Lane, LocalIdentity, Reply};
 use super::limits::{
-    HANDSHAKE_TIME_MAX, RETRY_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
+    HANDSHAKE_TIME_MAX, JOIN_TIME_MAX, RETRY_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX,
+    WRITE_STALL_MAX,
 };
 use super::outbox::Outbox;
 use super::retry::{LogGate, Retry};
@@ -21,7 +23,7 @@ use super::{Context, Link, PeerEvent, tune};
 
 /// Keeps a connection to one peer.
 pub(super) struct Dialler {
-    peer: NodeId,
+    link: Arc<Link>,
     lane: Lane,
     context: Arc<Context>,
     retry: Retry,
@@ -29,8 +31,8 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) fn new(peer: NodeId, lane: Lane, context: Arc<Context>) -> Self {
-        Self { peer, lane, context, retry: Retry::new(), gate: LogGate::new() }
+    pub(super) fn new(link: Arc<Link>, lane: Lane, context: Arc<Context>) -> Self {
+        Self { link, lane, context, retry: Retry::new(), gate: LogGate::new() }
     }
 
     /// Never returns, unless nobody takes events any more.
@@ -54,8 +56,7 @@ impl Dialler {
                 }
                 Err(reason) => {
                     if self.lane == Lane::Main && self.gate.lets_through(&reason) {
-                        let peer = self.peer;
-                        let address = &self.link().address;
+                        let (peer, address) = (self.link.node, &self.link.address);
                         tracing::warn!(%peer, %address, %reason, "no connection to the peer");
                     }
                 }
@@ -70,7 +71,7 @@ impl Dialler {
 
     /// Uses a connection until it breaks. Says whether the node still wants events.
     async fn serve(&self, mut stream: TcpStream, accept: Accept) -> bool {
-        let (peer, link) = (self.peer, self.link());
+        let (peer, link) = (self.link.node, &*self.link);
         let (address, lane) = (&link.address, self.lane);
         tracing::info!(%peer, %address, ?lane, version = %accept.software, "connected to the peer");
         link.lanes.send_replace(accept.lanes);
@@ -80,6 +81,8 @@ impl Dialler {
             node: peer,
             version: accept.software,
             client_addr: accept.client_address,
+            incarnation: accept.incarnation,
+            address: link.address.clone(),
         };
         let wanted = !is_main || self.context.inbox.send(up).is_ok();
         let reason = pump(&mut stream, link, self.outbox()).await;
@@ -95,7 +98,7 @@ impl Dialler {
 
     /// Returns when the peer is connected and has said that it accepts this lane.
     async fn wait_for_lane(&self) {
-        let mut lanes = self.link().lanes.subscribe();
+        let mut lanes = self.link.lanes.subscribe();
         if lanes.wait_for(|lanes| *lanes > self.lane as u8).await.is_err() {
             // The sender lives as long as the context, which this task holds.
             std::future::pending::<()>().await;
@@ -109,11 +112,11 @@ impl Dialler {
     }
 
     async fn introduce(&self) -> Result<(TcpStream, Accept), String> {
-        let address = self.link().address.as_str();
+        let address = self.link.address.as_str();
         let unreachable = |error: io::Error| format!("cannot connect: {error}");
         let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
         tune(&stream).map_err(unreachable)?;
-        let hello = Hello::new(&self.context.local, self.peer, self.lane).encode();
+        let hello = Hello::new(&self.context.local, self.link.node, self.lane).encode();
         handshake::write(&mut stream, &hello).await.map_err(|error| error.to_string())?;
         let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
         match Reply::decode(&body) {
@@ -121,21 +124,51 @@ impl Dialler {
                 if !(VERSION_MIN..=VERSION_MAX).contains(&accept.version) {
                     return Err(format!("the peer chose the unknown version {}", accept.version));
                 }
-                (self.context.check)(self.peer, accept.incarnation)?;
+                self.context.check(self.link.node, accept.incarnation)?;
                 Ok((stream, accept))
             }
-            Some(Reply::Refuse(reason)) => Err(format!("the peer refuses: {reason}")),
-            None => Err("malformed answer to the handshake".to_owned()),
+            Some(Reply::Refuse { reason, charter }) => {
+                // Whoever is not part of it must know.
+                let told = charter.map(|charter| Message::InForce(InForce { charter }));
+                if let Some(message) = told {
+                    let (from, messages) = (self.link.node, vec![message]);
+                    let _ = self.context.inbox.send(PeerEvent::Messages { from, messages });
+                }
+                Err(format!("the peer refuses: {reason}"))
+            }
+            Some(Reply::Join(_)) | None => Err("malformed answer to the handshake".to_owned()),
         }
     }
 
     fn outbox(&self) -> &Outbox {
-        &self.link().lane(self.lane).outbox
+        &self.link.lane(self.lane).outbox
     }
+}
 
-    fn link(&self) -> &Link {
-        self.context.links.get(&self.peer).expect("a dialler's peer is linked")
-    }
+/// Asks the member that listens for peers at `address` whether this node may belong to its cluster.
+///
+/// # Errors
+/// Why there was no answer.
+pub(crate) async fn ask_to_join(
+    address: &str,
+    local: &LocalIdentity,
+    wish: &JoinWish,
+) -> Result<JoinReply, String> {
+    let ask = async {
+        let unreachable = |error: io::Error| format!("cannot connect to {address}: {error}");
+        let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let hello = Hello::join(local, wish).encode();
+        handshake::write(&mut stream, &hello).await.map_err(|error| error.to_string())?;
+        let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
+        match Reply::decode(&body) {
+            Some(Reply::Join(reply)) => Ok(reply),
+            Some(Reply::Refuse { reason, .. }) => Ok(JoinReply::Refused(reason)),
+            Some(Reply::Accept(_)) | None => Err(format!("{address} does not know how to answer")),
+        }
+    };
+    timeout(JOIN_TIME_MAX, ask)
+        .await
+        .unwrap_or_else(|_| Err(format!("{address} gave no answer within {JOIN_TIME_MAX:?}")))
 }
 
 /// Writes what is queued, each time all of it, until the connection breaks; says why it did.

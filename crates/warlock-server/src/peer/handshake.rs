@@ -6,10 +6,12 @@
 //!
 //! hello:   version_min u16 | version_max u16 | cluster | from u16 | incarnation u128 | to u16
 //!          | lease_ns u64 | clock_error_per_mille u64 | software version | client address
-//!          | lane u8
+//!          | lane u8, and on the lane of newcomers: address | observer u8
 //! accept:  0 u8 | version u16 | incarnation u128 | software version | client address
 //!          | lanes u8
-//! refuse:  1 u8 | reason
+//! refuse:  1 u8 | reason | membership in force, if the dialler is not part of it
+//! join:    2 u8 | member 0 u8, membership; elsewhere 1 u8, address; later 2 u8, reason,
+//!          membership if there is one; refused 3 u8, reason
 //! ```
 //! Bytes of a body after the known fields are ignored, so that later versions can say more. Who
 //! says nothing of lanes has one.
@@ -19,7 +21,10 @@ use std::io;
 
 use bytes::{Buf, BufMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use warlock_paxos::{Incarnation, NodeId, Span};
+use warlock_node::{JoinReply, JoinWish};
+use warlock_paxos::{
+    Charter, Incarnation, Membership, NodeId, Span, decode_charter, encode_charter,
+};
 
 use super::limits::{HANDSHAKE_LENGTH_MAX, STRING_LENGTH_MAX, VERSION_MAX, VERSION_MIN};
 
@@ -51,14 +56,16 @@ pub(super) enum Lane {
     Main,
     /// Parts of snapshots, which nothing else shall wait behind.
     Snapshots,
+    /// One question of a node that is no member, and its answer.
+    Join,
 }
 
 impl Lane {
-    /// How many there are.
+    /// How many there are between members.
     pub(super) const COUNT: u8 = 2;
 
     fn of(number: u8) -> Option<Self> {
-        [Self::Main, Self::Snapshots].into_iter().find(|lane| *lane as u8 == number)
+        [Self::Main, Self::Snapshots, Self::Join].into_iter().find(|lane| *lane as u8 == number)
     }
 }
 
@@ -71,13 +78,23 @@ pub(super) struct Hello {
     /// Who the dialler believes it talks to.
     pub(super) to: NodeId,
     pub(super) lane: Lane,
+    /// Where the dialler listens for peers; with [`Lane::Join`] only.
+    pub(super) address: String,
+    /// It wants no vote; with [`Lane::Join`] only.
+    pub(super) observer: bool,
 }
 
 /// The answer to a [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Accept(Accept),
-    Refuse(String),
+    Refuse {
+        reason: String,
+        /// The membership in force, for who is not part of it.
+        charter: Option<Charter>,
+    },
+    /// To [`Lane::Join`].
+    Join(JoinReply),
 }
 
 /// What the accepting node says of itself.
@@ -123,8 +140,21 @@ impl From<io::Error> for HandshakeError {
 
 impl Hello {
     pub(super) fn new(identity: &LocalIdentity, to: NodeId, lane: Lane) -> Self {
-        let identity = identity.clone();
-        Self { version_min: VERSION_MIN, version_max: VERSION_MAX, identity, to, lane }
+        Self {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            identity: identity.clone(),
+            to,
+            lane,
+            address: String::new(),
+            observer: false,
+        }
+    }
+
+    /// The question of a node that wants to belong to the cluster of whoever answers.
+    pub(super) fn join(identity: &LocalIdentity, wish: &JoinWish) -> Self {
+        let (address, observer) = (wish.address.clone(), wish.observer);
+        Self { address, observer, ..Self::new(identity, NodeId::new(0), Lane::Join) }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -140,6 +170,10 @@ impl Hello {
         put_string(&mut body, &self.identity.version);
         put_string(&mut body, &self.identity.client_address);
         body.put_u8(self.lane as u8);
+        if self.lane == Lane::Join {
+            put_string(&mut body, &self.address);
+            body.put_u8(self.observer.into());
+        }
         envelope(&body)
     }
 
@@ -156,6 +190,10 @@ impl Hello {
         let version = take_string(body)?;
         let client_address = take_string(body)?;
         let lane = Lane::of(body.try_get_u8().unwrap_or(0))?;
+        let (address, observer) = match lane {
+            Lane::Join => (take_string(body)?, body.try_get_u8().ok()? != 0),
+            Lane::Main | Lane::Snapshots => (String::new(), false),
+        };
         let identity = LocalIdentity {
             cluster,
             node,
@@ -165,7 +203,7 @@ impl Hello {
             version,
             client_address,
         };
-        Some(Self { version_min, version_max, identity, to, lane })
+        Some(Self { version_min, version_max, identity, to, lane, address, observer })
     }
 
     /// The version that both speak, or why `local` does not talk to the sender.
@@ -179,7 +217,7 @@ impl Hello {
                 remote.cluster, local.cluster
             ));
         }
-        if self.to != local.node {
+        if self.to != local.node && self.lane != Lane::Join {
             return Err(format!(
                 "wrong node: you want {}, this is {}: compare cluster.initial_members",
                 self.to, local.node
@@ -224,9 +262,16 @@ impl Reply {
                 put_string(&mut body, &accept.client_address);
                 body.put_u8(accept.lanes);
             }
-            Self::Refuse(reason) => {
+            Self::Refuse { reason, charter } => {
                 body.put_u8(1);
                 put_string(&mut body, reason);
+                if let Some(charter) = charter {
+                    put_charter(&mut body, charter);
+                }
+            }
+            Self::Join(reply) => {
+                body.put_u8(2);
+                put_join_reply(&mut body, reply);
             }
         }
         envelope(&body)
@@ -242,10 +287,59 @@ impl Reply {
                 client_address: take_string(body)?,
                 lanes: body.try_get_u8().unwrap_or(1),
             })),
-            1 => take_string(body).map(Self::Refuse),
+            1 => {
+                let reason = take_string(body)?;
+                Some(Self::Refuse { reason, charter: take_charter(body) })
+            }
+            2 => take_join_reply(body).map(Self::Join),
             _ => None,
         }
     }
+}
+
+fn put_charter(body: &mut Vec<u8>, charter: &Charter) {
+    let bytes = encode_charter(charter);
+    body.put_u16_le(u16::try_from(bytes.len()).expect("members and addresses are limited"));
+    body.put_slice(&bytes);
+}
+
+fn take_charter(body: &mut &[u8]) -> Option<Charter> {
+    let length = usize::from(body.try_get_u16_le().ok()?);
+    let (bytes, rest) = body.split_at_checked(length)?;
+    *body = rest;
+    decode_charter(bytes).ok()
+}
+
+fn put_join_reply(body: &mut Vec<u8>, reply: &JoinReply) {
+    let (kind, text) = match reply {
+        JoinReply::Member(membership) => {
+            body.put_u8(0);
+            return put_charter(body, membership.charter());
+        }
+        JoinReply::Elsewhere(address) => (1, address),
+        JoinReply::Later(reason, _) => (2, reason),
+        JoinReply::Refused(reason) => (3, reason),
+    };
+    body.put_u8(kind);
+    put_string(body, text);
+    if let JoinReply::Later(_, Some(membership)) = reply {
+        put_charter(body, membership.charter());
+    }
+}
+
+fn take_join_reply(body: &mut &[u8]) -> Option<JoinReply> {
+    Some(match body.try_get_u8().ok()? {
+        0 => JoinReply::Member(Membership::from_charter(take_charter(body)?).ok()?),
+        1 => JoinReply::Elsewhere(take_string(body)?),
+        2 => {
+            let reason = take_string(body)?;
+            let charter = take_charter(body);
+            let membership = charter.and_then(|charter| Membership::from_charter(charter).ok());
+            JoinReply::Later(reason, membership)
+        }
+        3 => JoinReply::Refused(take_string(body)?),
+        _ => return None,
+    })
 }
 
 /// Reads one body; holds at most its limit, and stops at the first byte that cannot be right.
@@ -342,7 +436,7 @@ mod tests {
         let longer = [body(&encoded), b"said by a later version"].concat();
         assert_eq!(Hello::decode(&longer), Some(hello()));
         for reply in [
-            Reply::Refuse("because".into()),
+            Reply::Refuse { reason: "because".into(), charter: None },
             Reply::Accept(Accept {
                 version: 1,
                 incarnation: Incarnation::new(5),
@@ -373,7 +467,8 @@ mod tests {
     #[test]
     fn strings_are_cut_at_a_character() {
         let text = format!("{}\u{e4}", "x".repeat(STRING_LENGTH_MAX - 1));
-        let Some(Reply::Refuse(cut)) = Reply::decode(body(&Reply::Refuse(text).encode())) else {
+        let refusal = Reply::Refuse { reason: text, charter: None };
+        let Some(Reply::Refuse { reason: cut, .. }) = Reply::decode(body(&refusal.encode())) else {
             panic!("a refusal was encoded");
         };
         assert_eq!(cut.len(), STRING_LENGTH_MAX - 1);

@@ -18,18 +18,23 @@ mod queue;
 mod retry;
 mod streams;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use warlock_paxos::{Incarnation, Message, NodeId};
+use tokio::time::Instant;
+use warlock_node::{JoinReply, JoinWish};
+use warlock_paxos::{Incarnation, Membership, Message, NodeId};
 
 use crate::metrics::{Metrics, PeerMetrics};
 
+pub(crate) use dial::ask_to_join;
 pub(crate) use handshake::LocalIdentity;
 pub(crate) use streams::{ChunkSender, Streams};
 
@@ -56,6 +61,17 @@ pub(crate) enum PeerEvent {
         version: String,
         /// Where its clients connect.
         client_addr: String,
+        /// Its data directory.
+        incarnation: Incarnation,
+        /// Where it listens for peers.
+        address: String,
+    },
+    /// A node wants to belong to the cluster. Whoever waits for the answer does not for long.
+    Join {
+        /// Who, and as what.
+        wish: JoinWish,
+        /// Takes the answer.
+        reply: oneshot::Sender<JoinReply>,
     },
     /// Messages cannot be sent to the node for now; those that waited are lost.
     Down {
@@ -71,9 +87,14 @@ pub(crate) type IncarnationCheck =
 
 /// All connections of this node. Dropping it closes them.
 pub(crate) struct Transport {
-    outboxes: BTreeMap<NodeId, Arc<Outbox>>,
+    outboxes: RefCell<BTreeMap<NodeId, Arc<Outbox>>>,
     chunks: ChunkSender,
-    tasks: Vec<AbortHandle>,
+    context: Arc<Context>,
+    metrics: Arc<Metrics>,
+    door: AbortHandle,
+    diallers: RefCell<BTreeMap<NodeId, [AbortHandle; 2]>>,
+    /// Nodes that are no members any more, and when their connections end.
+    leaving: RefCell<BTreeMap<NodeId, Instant>>,
     /// Ends with the transport.
     _streams: Streams,
 }
@@ -81,15 +102,36 @@ pub(crate) struct Transport {
 /// What the tasks of all connections share.
 struct Context {
     local: LocalIdentity,
-    links: BTreeMap<NodeId, Link>,
+    links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    /// The membership in force; of no view while the node knows none but that of its settings.
+    membership: Mutex<Membership>,
     inbox: mpsc::UnboundedSender<PeerEvent>,
     check: IncarnationCheck,
     /// Where connections for snapshots are served.
     streams: tokio::runtime::Handle,
 }
 
+impl Context {
+    fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.links.read().get(&node).cloned()
+    }
+
+    /// Whether the node may talk with this data directory (P7), else why not.
+    fn check(&self, node: NodeId, incarnation: Incarnation) -> Result<(), String> {
+        let recorded = self.membership.lock().member(node).and_then(|member| member.incarnation);
+        match recorded {
+            Some(recorded) if recorded != incarnation => Err(format!(
+                "{node} comes with another data directory than it joined with: a node that lost \
+                 its data must be removed, and join as a new one"
+            )),
+            Some(_) | None => (self.check)(node, incarnation),
+        }
+    }
+}
+
 /// One other member.
 struct Link {
+    node: NodeId,
     address: String,
     main: LaneLink,
     snapshots: LaneLink,
@@ -106,12 +148,13 @@ struct LaneLink {
 }
 
 impl Link {
-    fn new(address: String, metrics: &PeerMetrics) -> Self {
+    fn new(node: NodeId, address: String, metrics: &PeerMetrics) -> Self {
         let lane = |is_main| LaneLink {
             outbox: Arc::new(Outbox::new(metrics.clone(), is_main)),
             newest: watch::Sender::new(0),
         };
         Self {
+            node,
             address,
             main: lane(true),
             snapshots: lane(false),
@@ -122,7 +165,8 @@ impl Link {
 
     const fn lane(&self, lane: Lane) -> &LaneLink {
         match lane {
-            Lane::Main => &self.main,
+            // A newcomer's question is answered before it could get here.
+            Lane::Main | Lane::Join => &self.main,
             Lane::Snapshots => &self.snapshots,
         }
     }
@@ -149,24 +193,97 @@ impl Transport {
         metrics: &Arc<Metrics>,
         streams: Streams,
     ) -> Self {
-        let others = members.iter().filter(|(node, _)| **node != local.node);
-        let links: BTreeMap<NodeId, Link> = others
-            .map(|(node, address)| (*node, Link::new(address.clone(), metrics.peer(*node))))
-            .collect();
-        let outboxes =
-            links.iter().map(|(node, link)| (*node, Arc::clone(&link.main.outbox))).collect();
-        let chunks = ChunkSender::new(&links);
-        let runtime = streams.handle();
-        let context = Arc::new(Context { local, links, inbox, check, streams: runtime.clone() });
-        let mut tasks =
-            vec![tokio::spawn(Acceptor::new(listener, Arc::clone(&context)).run()).abort_handle()];
-        for node in context.links.keys() {
-            let dialler = Dialler::new(*node, Lane::Main, Arc::clone(&context));
-            tasks.push(tokio::spawn(dialler.run()).abort_handle());
-            let dialler = Dialler::new(*node, Lane::Snapshots, Arc::clone(&context));
-            tasks.push(runtime.spawn(dialler.run()).abort_handle());
+        let context = Arc::new(Context {
+            local,
+            links: RwLock::default(),
+            membership: Mutex::new(Membership::unknown()),
+            inbox,
+            check,
+            streams: streams.handle().clone(),
+        });
+        let door = Acceptor::new(listener, Arc::clone(&context));
+        let transport = Self {
+            outboxes: RefCell::default(),
+            chunks: ChunkSender::default(),
+            context,
+            metrics: Arc::clone(metrics),
+            door: tokio::spawn(door.run()).abort_handle(),
+            diallers: RefCell::default(),
+            leaving: RefCell::default(),
+            _streams: streams,
+        };
+        members.iter().for_each(|(node, address)| transport.connect(*node, address));
+        transport
+    }
+
+    /// Connects with the nodes of a membership and, a little later, with no others: who is no
+    /// member any more has to be told so. `addresses` are those of nodes whose address it lacks.
+    pub(crate) fn enter(&self, membership: &Membership, addresses: &BTreeMap<NodeId, String>) {
+        *self.context.membership.lock() = membership.clone();
+        for member in membership.members() {
+            let known = addresses.get(&member.node);
+            let address = if member.address.is_empty() { known } else { Some(&member.address) };
+            if let Some(address) = address {
+                self.connect(member.node, address);
+            }
         }
-        Self { outboxes, chunks, tasks, _streams: streams }
+        let mut leaving = self.leaving.borrow_mut();
+        leaving.retain(|node, _| !membership.is_member(*node));
+        let gone = self.diallers.borrow();
+        let gone = gone.keys().filter(|node| !membership.is_member(**node));
+        gone.for_each(|node| {
+            leaving.entry(*node).or_insert_with(|| Instant::now() + limits::FAREWELL);
+        });
+    }
+
+    /// Ends the connections with nodes that were told that they are no members any more. To be
+    /// called from time to time.
+    pub(crate) fn part(&self) {
+        let now = Instant::now();
+        let mut leaving = self.leaving.borrow_mut();
+        let due: Vec<NodeId> =
+            leaving.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
+        for node in due {
+            leaving.remove(&node);
+            self.disconnect(node);
+        }
+    }
+
+    /// Dials a node, unless it is dialled there already.
+    fn connect(&self, node: NodeId, address: &str) {
+        if node == self.context.local.node {
+            return;
+        }
+        let known = self.context.link(node);
+        if known.is_some_and(|link| link.address == address) {
+            return;
+        }
+        self.disconnect(node);
+        let link = Arc::new(Link::new(node, address.to_owned(), &self.metrics.peer(node)));
+        self.outboxes.borrow_mut().insert(node, Arc::clone(&link.main.outbox));
+        self.chunks.add(&link);
+        self.context.links.write().insert(node, Arc::clone(&link));
+        let dialler = |lane| Dialler::new(Arc::clone(&link), lane, Arc::clone(&self.context));
+        let main = tokio::spawn(dialler(Lane::Main).run()).abort_handle();
+        let snapshots = dialler(Lane::Snapshots).run();
+        let snapshots = self.context.streams.spawn(snapshots).abort_handle();
+        self.diallers.borrow_mut().insert(node, [main, snapshots]);
+    }
+
+    /// Ends all connections with a node.
+    fn disconnect(&self, node: NodeId) {
+        let Some(link) = self.context.links.write().remove(&node) else { return };
+        self.outboxes.borrow_mut().remove(&node);
+        self.chunks.remove(node);
+        let diallers = self.diallers.borrow_mut().remove(&node);
+        diallers.iter().flatten().for_each(AbortHandle::abort);
+        for lane in [&link.main, &link.snapshots] {
+            // No incoming connection has this number: all of them are replaced.
+            lane.newest.send_modify(|newest| *newest += 1);
+            lane.outbox.close();
+        }
+        // Nobody takes events any more if the node is stopping.
+        let _ = self.context.inbox.send(PeerEvent::Down { node });
     }
 
     /// Where parts of snapshots are sent from, on any thread.
@@ -181,9 +298,10 @@ impl Transport {
 
     /// Queues `message` for all of `to`, encoded once.
     pub(crate) fn send_to_many(&self, to: &[NodeId], message: &Message) {
+        let outboxes = self.outboxes.borrow();
         let mut connected = to
             .iter()
-            .filter_map(|node| self.outboxes.get(node))
+            .filter_map(|node| outboxes.get(node))
             .filter(|outbox| outbox.is_open_or_count())
             .peekable();
         if connected.peek().is_none() {
@@ -204,7 +322,8 @@ impl Transport {
 
     /// Returns when everything queued is given to the operating system, or its connection is gone.
     pub(crate) async fn flush(&self) {
-        for outbox in self.outboxes.values() {
+        let outboxes: Vec<_> = self.outboxes.borrow().values().map(Arc::clone).collect();
+        for outbox in outboxes {
             outbox.drained().await;
         }
     }
@@ -212,9 +331,8 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.door.abort();
+        self.diallers.borrow().values().flatten().for_each(AbortHandle::abort);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use warlock_paxos::{Message, NodeId, SnapshotChunk};
@@ -40,24 +41,29 @@ impl Streams {
 }
 
 /// Sends parts of snapshots, from whatever thread read them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct ChunkSender {
-    /// For each peer the lane for snapshots, and the one that serves while that is not there: a
-    /// peer of an older version has no other.
-    lanes: Arc<BTreeMap<NodeId, [Arc<Outbox>; 2]>>,
+    lanes: Arc<RwLock<BTreeMap<NodeId, Lanes>>>,
 }
 
+/// The lane for snapshots, and the one that serves while that is not there: a peer of an older
+/// version has no other.
+type Lanes = [Arc<Outbox>; 2];
+
 impl ChunkSender {
-    pub(super) fn new(links: &BTreeMap<NodeId, Link>) -> Self {
-        let lanes = links.iter().map(|(node, link)| {
-            (*node, [&link.snapshots, &link.main].map(|lane| Arc::clone(&lane.outbox)))
-        });
-        Self { lanes: Arc::new(lanes.collect()) }
+    pub(super) fn add(&self, link: &Link) {
+        let lanes = [&link.snapshots, &link.main].map(|lane| Arc::clone(&lane.outbox));
+        self.lanes.write().insert(link.node, lanes);
+    }
+
+    pub(super) fn remove(&self, node: NodeId) {
+        self.lanes.write().remove(&node);
     }
 
     /// Queues a part for `to`; drops and counts it if that is not connected.
     pub(crate) fn send(&self, to: NodeId, chunk: SnapshotChunk) {
-        let Some([own, main]) = self.lanes.get(&to) else { return };
+        let lanes = self.lanes.read();
+        let Some([own, main]) = lanes.get(&to) else { return };
         let outbox = if own.is_open() { own } else { main };
         if outbox.is_open_or_count() {
             match frame::encode(&Message::SnapshotChunk(chunk)) {

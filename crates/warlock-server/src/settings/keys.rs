@@ -157,6 +157,24 @@ const DEFAULTS: &[Key] = &[
         standard: Standard::Default("\"warlock\""),
     },
     Key {
+        path: "cluster.start",
+        comment: "What a new data directory starts: members, bootstrap (alone) or join; see --help.",
+        kind: Kind::Choice(&["members", "bootstrap", "join"]),
+        standard: Standard::Default("\"members\""),
+    },
+    Key {
+        path: "cluster.join",
+        comment: "Address for peers of a member to join by; empty: warlock-admin join says it.",
+        kind: Kind::Advertise,
+        standard: Standard::Default("\"\""),
+    },
+    Key {
+        path: "cluster.join_as",
+        comment: "What a node that joins becomes: voter, or observer, which never votes.",
+        kind: Kind::Choice(&["voter", "observer"]),
+        standard: Standard::Default("\"voter\""),
+    },
+    Key {
         path: "cluster.initial_members",
         comment: "Every node with its address for peers, the same on all nodes. Use 3, 5 or 7.",
         kind: Kind::Members,

@@ -63,7 +63,7 @@ impl Accepts {
 
 #[cfg(test)]
 mod tests {
-    use warlock_paxos::{Batch, LogTime, PValue, SlotRange, Stamp, View};
+    use warlock_paxos::{Batch, Incarnation, LogTime, PValue, SlotRange, Stamp, View};
 
     use super::*;
 
@@ -89,6 +89,8 @@ mod tests {
             decided: Slot::new(decided),
             unknown: unknown.collect(),
             restarted: true,
+            incarnation: Incarnation::new(1),
+            reconfiguration: None,
         }
     }
 

@@ -168,8 +168,16 @@ impl World {
                     self.send(index, to, &warlock_paxos::Message::SnapshotChunk(chunk));
                 }
                 Effect::Fatal(Fatal::Diverged(slot)) => self.diverged(index, slot),
+                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_)) => {}
                 Effect::Fatal(Fatal::Disk(_)) => self.stop_by_disk(index),
-                Effect::HandedOver => {}
+                // Operators of simulated clusters speak with the leader itself.
+                Effect::Change { .. }
+                | Effect::Transfer(_)
+                | Effect::Join { .. }
+                | Effect::Joined(..)
+                | Effect::Members(_)
+                | Effect::Retired
+                | Effect::HandedOver => {}
             }
         }
     }

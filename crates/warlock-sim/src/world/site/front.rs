@@ -167,6 +167,12 @@ impl Front {
                     }
                     touched.push(id);
                 }
+                Answer::Operated { connection: id, outcome } => {
+                    if let Some((_, connection)) = connections.get_mut(&id) {
+                        connection.on_operated(outcome, turn);
+                    }
+                    touched.push(id);
+                }
             }
         }
         touched

@@ -77,10 +77,12 @@ impl World {
         let now = self.now(index).boot;
         self.observe_restart(index, &recovery.roles, recovery.recorded);
         let (node, members) = (self.sites[index].id, self.members());
-        let overview = overview(node, &members);
         let Recovery {
             wal, snapshots, applier, reader, roles, log_time, identity, membership, ..
         } = recovery;
+        let settings = Membership::new(View::new(1), members.keys().copied());
+        let membership = membership.unwrap_or(settings);
+        let overview = overview(node, &membership, members);
         self.sites[index].incarnation = identity.incarnation();
         self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
@@ -93,8 +95,6 @@ impl World {
         let machine = Machine::new(applier, log_time, 1);
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let host = Host::new(options, Arc::clone(&shared), machine, applied, log_bytes);
-        let settings = Membership::new(View::new(1), members.keys().copied());
-        let membership = membership.unwrap_or(settings);
         let ballot = roles.leader.ballot;
         let mut replica = Replica::new(node, Self::TIMING, roles.replica);
         replica.note_log_start(applied);
@@ -290,8 +290,12 @@ impl World {
     }
 }
 
-fn overview(node: NodeId, members: &BTreeMap<NodeId, String>) -> Overview {
+fn overview(
+    node: NodeId,
+    membership: &Membership,
+    addresses: BTreeMap<NodeId, String>,
+) -> Overview {
     let own = PeerFacts { version: String::from("sim"), client_addr: String::new() };
     let patience = World::TIMING.patience();
-    Overview::new(node, CLUSTER.to_owned(), 1, members, own, patience)
+    Overview::new(node, CLUSTER.to_owned(), membership, addresses, own, patience)
 }
