@@ -19,7 +19,7 @@ pub(crate) struct Status {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Node {
     pub(crate) id: u64,
-    addr: String,
+    pub(crate) addr: String,
     peer: String,
     role: String,
     state: String,
@@ -48,6 +48,11 @@ pub(crate) struct Members {
 }
 
 impl Status {
+    /// The master's id.
+    pub(crate) const fn master(&self) -> Option<u64> {
+        self.master
+    }
+
     /// Prints a line about the cluster and a table of its nodes.
     pub(crate) fn print(&self, output: &Output) {
         let master = match self.master {
@@ -125,6 +130,14 @@ impl Members {
 }
 
 impl Node {
+    /// How far the node is with catching up.
+    pub(crate) fn progress(&self) -> String {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.sentence(),
+            None => format!("is {} behind the master", slots(self.lag)),
+        }
+    }
+
     /// How much the node lacks, which only a master can tell.
     fn behind_cell(&self, has_master: bool) -> Cell {
         let text = if has_master { slots(self.lag) } else { "?".to_owned() };

@@ -151,6 +151,8 @@ fn node(word: &[u8]) -> Result<NodeId, String> {
 /// A membership as JSON: a public interface.
 #[derive(Debug, Serialize)]
 pub struct MembershipFacts {
+    /// The node that says so.
+    node: u16,
     /// Number of the view; zero if the node belongs to no cluster yet.
     view: u64,
     /// The voters of the view before still count in elections.
@@ -169,8 +171,10 @@ struct MemberFacts {
     incarnation: Option<String>,
 }
 
-impl From<&Membership> for MembershipFacts {
-    fn from(membership: &Membership) -> Self {
+impl MembershipFacts {
+    /// `membership` as `node` knows it.
+    #[must_use]
+    pub fn new(node: u16, membership: &Membership) -> Self {
         let members = membership.members().iter().map(|member| MemberFacts {
             id: member.node.number(),
             seat: member.seat.to_string(),
@@ -178,6 +182,7 @@ impl From<&Membership> for MembershipFacts {
             incarnation: member.incarnation.map(|incarnation| incarnation.to_string()),
         });
         Self {
+            node,
             view: membership.view().number(),
             transitional: membership.is_transitional(),
             members: members.collect(),

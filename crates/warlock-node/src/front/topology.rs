@@ -82,7 +82,8 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
         b"MEMBERS" => json(&status(turn).nodes, reply),
         b"MEMBERSHIP" => {
             let membership = Arc::clone(&turn.shared.membership.lock());
-            json(&MembershipFacts::from(&*membership), reply);
+            let node = turn.front.identity.node;
+            json(&MembershipFacts::new(node, &membership), reply);
         }
         b"DIGEST" => {
             // Both of one moment: only then can they be compared with another node's.

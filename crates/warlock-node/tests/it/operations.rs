@@ -37,7 +37,7 @@ fn replies_keep_their_order_around_an_operation() {
 
 #[test]
 fn the_membership_is_told_as_json() {
-    let members = r#"{"view":1,"transitional":false,"members":[{"id":1,"seat":"voter","peer":"","incarnation":null}]}"#;
+    let members = r#"{"node":1,"view":1,"transitional":false,"members":[{"id":1,"seat":"voter","peer":"","incarnation":null}]}"#;
     let expected = format!("${}\r\n{members}\r\n", members.len());
     rig().expect("WARLOCK MEMBERSHIP\r\n", &expected);
 }
