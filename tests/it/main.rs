@@ -11,6 +11,7 @@ mod expiry;
 mod foreign_clients;
 mod hostile;
 mod http;
+mod membership;
 mod mutants;
 mod partition;
 mod pause;

@@ -141,7 +141,9 @@ impl<'a> Operator<'a> {
             if seat == Some(wanted) && !membership.transitional {
                 self.output.progress_end();
                 let object = json!({ "node": node, "view": membership.view, "seat": wanted });
-                let text = format!("n{node} is a {wanted} as of view v{}\n", membership.view);
+                let article = if observer { "an" } else { "a" };
+                let view = membership.view;
+                let text = format!("n{node} is {article} {wanted} as of view v{view}\n");
                 match self.output.json {
                     true => self.output.print_json(&object),
                     false => self.output.print(text.as_bytes()),
