@@ -129,8 +129,10 @@ impl<D: Disk> LogReader<D> {
     /// Goes on in the segment that follows the last frame, if there is one.
     fn enter_next_segment(&mut self) -> Result<bool, IoError> {
         let Some(place) = &self.place else { return Ok(false) };
-        let sequence = place.sequence;
-        let next = self.segments()?.into_iter().find(|first| *first > sequence);
+        let (sequence, present) = (place.sequence, place.header.first);
+        // A segment without a frame begins behind the last frame as well: it must not follow itself.
+        let follows = |first: &u64| *first > sequence.max(present);
+        let next = self.segments()?.into_iter().find(follows);
         let Some(next) = next else { return Ok(false) };
         match self.open(next)?.filter(|next| next.header.follows == sequence) {
             Some(place) => {

@@ -1,7 +1,7 @@
 //! What is decided can be read back while the log goes on.
 
 use warlock_paxos::{Batch, Slot};
-use warlock_wal::{Disk, FaultyDisk, LogReader, Wal};
+use warlock_wal::{Disk, FaultyDisk, LogReader, Outcome, Wal};
 
 use crate::model::{accept, batch, decided, learn, open};
 
@@ -86,4 +86,30 @@ fn what_was_dropped_or_damaged_is_not_read() {
     let read = LogReader::new(disk).read(Slot::new(30), usize::MAX).unwrap();
     assert!(read.len() < 29, "it ends at the damage");
     assert_eq!(read, expected(30..30 + read.len() as u64));
+}
+
+#[test]
+fn a_segment_without_a_frame_ends_the_log_wherever_a_crash_left_it() {
+    let mut empty = 0;
+    for step in 1..80 {
+        let disk = FaultyDisk::new(step);
+        let (mut wal, _) = open(&disk).unwrap();
+        write(&mut wal, 1..4);
+        disk.crash_at(disk.steps() + step);
+        for slot in 4..12 {
+            wal.append(&decided(slot));
+            wal.append(&accept(slot, 1, 3000));
+            if wal.sync().is_err() {
+                break;
+            }
+        }
+        let disk = disk.restart(Outcome::Kept);
+        let newest = disk.list().unwrap().pop().unwrap();
+        let content = disk.medium(&newest).unwrap();
+        empty += u32::from(content.iter().skip(4096).all(|byte| *byte == 0));
+        let read = LogReader::new(disk).read(Slot::FIRST, usize::MAX).unwrap();
+        assert!(read.len() >= 2, "what was decided before the crash is there");
+        assert_eq!(read, expected(1..1 + read.len() as u64), "after step {step}");
+    }
+    assert!(empty > 0, "no crash left a segment without a frame");
 }
