@@ -11,6 +11,10 @@ pub const SNAPSHOT_STREAMS_MAX: usize = 2;
 /// sooner, and a node that restarts begins anew.
 pub const SNAPSHOT_STREAM_IDLE: Span = Span::from_millis(10_000);
 
+/// A peer that is being sent a snapshot and has asked for nothing for so long takes no room any
+/// more: it is gone, or has all of it.
+pub const SNAPSHOT_STREAM_PAUSE: Span = Span::from_millis(1_000);
+
 /// What came of a snapshot is thrown away if nothing more comes of it for so long: somebody else
 /// had what was missing.
 pub const SNAPSHOT_RECEIVING_IDLE: Span = Span::from_millis(60_000);

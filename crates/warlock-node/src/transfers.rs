@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use warlock_paxos::{Instant, NodeId, Slot, SnapshotChunk};
 
-use crate::limits::{SNAPSHOT_RECEIVING_IDLE, SNAPSHOT_STREAM_IDLE, SNAPSHOT_STREAMS_MAX};
+use crate::limits::{
+    SNAPSHOT_RECEIVING_IDLE, SNAPSHOT_STREAM_IDLE, SNAPSHOT_STREAM_PAUSE, SNAPSHOT_STREAMS_MAX,
+};
 use crate::status::{SnapshotProgress, SnapshotStage};
 
 /// Snapshots on their way.
@@ -26,6 +28,15 @@ struct Stream {
     asked_at: Instant,
 }
 
+impl Stream {
+    /// Whether the peer is at it. What it was sent is remembered longer than that, as it needs the
+    /// log from there on.
+    fn takes_room(&self, now: Instant) -> bool {
+        let is_complete = self.total > 0 && self.sent >= self.total;
+        !is_complete && now.since(self.asked_at) <= SNAPSHOT_STREAM_PAUSE
+    }
+}
+
 impl Transfers {
     pub(crate) const fn new() -> Self {
         let received_at = Instant::from_nanos(0);
@@ -38,7 +49,8 @@ impl Transfers {
             stream.asked_at = now;
             return true;
         }
-        let has_room = self.streams.len() < SNAPSHOT_STREAMS_MAX;
+        let takes_room = |stream: &&Stream| stream.takes_room(now);
+        let has_room = self.streams.values().filter(takes_room).count() < SNAPSHOT_STREAMS_MAX;
         if has_room {
             self.streams.insert(to, Stream { slot: None, sent: 0, total: 0, asked_at: now });
         }
@@ -119,5 +131,54 @@ impl Transfers {
             total: stream.total,
             stage: SnapshotStage::Receiving,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use warlock_paxos::Span;
+
+    use super::*;
+
+    fn node(number: u16) -> NodeId {
+        NodeId::new(number)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(0).after(Span::from_millis(millis))
+    }
+
+    fn part(offset: u64, length: usize) -> SnapshotChunk {
+        let bytes = Bytes::from(vec![0; length]);
+        SnapshotChunk { slot: Slot::new(9), offset, total: 100, bytes }
+    }
+
+    /// Two peers that are half way, as of the first instant.
+    fn two() -> Transfers {
+        let mut transfers = Transfers::new();
+        for peer in [node(1), node(2)] {
+            assert!(transfers.admit(at(0), peer));
+            transfers.note_sent(peer, &part(0, 50));
+        }
+        transfers
+    }
+
+    #[test]
+    fn a_third_peer_waits_while_two_are_at_it() {
+        let mut transfers = two();
+        assert!(!transfers.admit(at(1000), node(3)));
+        assert!(transfers.admit(at(1000), node(2)), "who is at it goes on");
+    }
+
+    #[test]
+    fn who_has_all_of_it_or_is_gone_takes_no_room() {
+        let mut transfers = two();
+        transfers.note_sent(node(1), &part(50, 50));
+        assert!(transfers.admit(at(10), node(3)));
+        assert!(!transfers.admit(at(10), node(4)));
+        assert_eq!(transfers.lowest_slot(), Some(Slot::new(9)), "its log is still kept");
+        assert!(transfers.admit(at(1010), node(4)), "nothing more was heard of the second");
+        assert_eq!(transfers.expire(at(10_005)), [node(1), node(2)]);
     }
 }
