@@ -54,6 +54,8 @@ pub enum WalError {
         file: String,
         /// Its format version.
         version: u32,
+        /// The newest version that this program knows.
+        known: u32,
     },
     /// The snapshots cannot be looked through.
     Snapshot(SnapshotError),
@@ -70,10 +72,9 @@ impl fmt::Display for WalError {
             Self::Io(error) => error.fmt(f),
             Self::Poisoned => f.write_str("the log stopped after an earlier disk error: restart"),
             Self::Snapshot(error) => error.fmt(f),
-            Self::NewerVersion { file, version } => write!(
+            Self::NewerVersion { file, version, known } => write!(
                 f,
-                "{file} has format version {version}, this program knows up to {}: upgrade it",
-                crate::segment::VERSION
+                "{file} has format version {version}, this program knows up to {known}: upgrade it"
             ),
             Self::LogMissing => f.write_str(
                 "the log files of this data directory are gone: the node must join anew (reset)",

@@ -102,7 +102,7 @@ fn decode(block: &[u8]) -> Result<Views, WalError> {
     let mut from = &block[12..];
     let version = from.get_u32_le();
     if version > VERSION {
-        return Err(WalError::NewerVersion { file: FILE.to_owned(), version });
+        return Err(WalError::NewerVersion { file: FILE.to_owned(), version, known: VERSION });
     }
     from.advance(4);
     let edition = from.get_u32_le();

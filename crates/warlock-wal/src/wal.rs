@@ -73,6 +73,8 @@ pub struct Wal<D: Disk> {
     /// The membership after everything appended, and whether it is news to the disk.
     views: Views,
     views_are_dirty: bool,
+    /// Version of the format of new segments.
+    version: u32,
     is_dirty: bool,
     is_poisoned: bool,
     stats: WalStats,
@@ -142,7 +144,11 @@ impl<D: Disk> Wal<D> {
         if let Some(accepted) = &views.accepted {
             scan.summary.ballot = scan.summary.ballot.max(accepted.ballot);
         }
-        let (mut wal, mut recovered) = Self::resume(disk, options, scan)?;
+        let version = match views.edition {
+            0 => scan.last.header.map_or(segment::VERSION_ALONE, |header| header.version),
+            _ => segment::VERSION_WITH_VIEWS,
+        };
+        let (mut wal, mut recovered) = Self::resume(disk, options, scan, version)?;
         if !mutant!(MembershipForgotten) {
             recovered.membership = newest_membership(&views, newest.snapshot.as_ref());
             recovered.reconfiguration.clone_from(&views.accepted);
@@ -156,6 +162,7 @@ impl<D: Disk> Wal<D> {
 
     fn create(disk: D, options: WalOptions) -> Result<(Self, Recovered), IoError> {
         let header = SegmentHeader {
+            version: segment::VERSION_ALONE,
             salt: options.salt,
             first: 1,
             follows: 0,
@@ -174,6 +181,7 @@ impl<D: Disk> Wal<D> {
         disk: D,
         options: WalOptions,
         scan: Scan<D::File>,
+        version: u32,
     ) -> Result<(Self, Recovered), IoError> {
         let Scan { slots, summary, tail, notes, segments, last, sequence } = scan;
         let mut closed: VecDeque<Closed> = segments
@@ -214,6 +222,7 @@ impl<D: Disk> Wal<D> {
             }
             _ => {
                 let header = SegmentHeader {
+                    version,
                     salt: options.salt,
                     first,
                     follows,
@@ -226,6 +235,7 @@ impl<D: Disk> Wal<D> {
             }
         };
         let mut wal = Self::new(disk, options, closed, active, &header);
+        wal.version = version;
         wal.sequence = first;
         wal.summary = summary;
         wal.synced = summary;
@@ -253,6 +263,7 @@ impl<D: Disk> Wal<D> {
             gathered: Gathered::new(),
             views: Views::default(),
             views_are_dirty: false,
+            version: header.version,
             is_dirty: false,
             is_poisoned: false,
             stats: WalStats::default(),
@@ -380,9 +391,14 @@ impl<D: Disk> Wal<D> {
         Ok(result?)
     }
 
-    /// A membership is durable before whatever was appended after it.
+    /// A membership is durable before whatever was appended after it. Before there is the first,
+    /// the log says that there is: an older program must not take the directory for one without.
     fn write_views(&mut self) -> Result<(), IoError> {
         if self.views_are_dirty {
+            if self.version < segment::VERSION_WITH_VIEWS {
+                self.version = segment::VERSION_WITH_VIEWS;
+                self.rotate(0)?;
+            }
             self.views.edition += 1;
             self.views.store(&self.disk)?;
             self.summary.edition = self.views.edition;
@@ -431,6 +447,7 @@ impl<D: Disk> Wal<D> {
     /// Goes on in a new segment that has room for a frame of `frame_length` bytes.
     fn rotate(&mut self, frame_length: u64) -> Result<(), IoError> {
         let header = SegmentHeader {
+            version: self.version,
             salt: self.options.salt,
             first: self.sequence,
             follows: self.active.follows,

@@ -26,7 +26,8 @@ pub struct SnapshotMeta {
     pub ballot: Ballot,
     /// Log time of the newest batch in it.
     pub log_time: LogTime,
-    /// The membership in force, encoded by the host; at most
+    /// The membership in force, encoded by the host, or nothing while that is the one of the
+    /// settings, so that programs can read the snapshot that know no other; at most
     /// [`MEMBERSHIP_BYTES_MAX`](crate::limits::MEMBERSHIP_BYTES_MAX) long.
     pub membership: Vec<u8>,
 }

@@ -169,7 +169,7 @@ fn snapshot_is_as_described() {
     let length = header.length() + membership.len();
     assert_eq!(header.slice("magic"), b"WLKsnaps");
     assert_eq!(header.number("checksum"), header.checksum(length));
-    assert_eq!(header.number("version"), 1);
+    assert_eq!(header.number("version"), 2, "it has a membership");
     assert_eq!(header.number("slot"), 2);
     assert_eq!(header.number("ballot round"), 4);
     assert_eq!(header.number("log time"), 2000);
@@ -233,6 +233,7 @@ fn membership_is_as_described() {
         assert_eq!(&block[views.length()..views.length() + contents.len()], contents);
     }
     let segment = disk.content(FIRST_SEGMENT).unwrap();
+    assert_eq!(Bytes::new(&segment, "Segment header:").number("version"), 2);
     let mark = Bytes::new(&segment[8192..], "Mark:");
     assert_eq!(Bytes::new(mark.slice("summary"), "Summary, true").number("edition"), 2);
 }

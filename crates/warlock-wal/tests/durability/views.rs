@@ -87,3 +87,26 @@ fn memberships_survive_truncation_and_restarts() {
     assert_eq!(recovered.reconfiguration.unwrap().charter, charter(7));
     assert!(recovered.snapshot.is_some());
 }
+
+/// The version of the format that a segment says, by its first sequence.
+fn version_of(disk: &FaultyDisk, first: u64) -> u8 {
+    disk.content(&format!("wal-{first:016x}.log")).expect("a segment")[12]
+}
+
+#[test]
+fn a_program_that_knows_no_memberships_refuses_the_log_from_the_first_on() {
+    let ops = [Op::CountStart, Op::Append(promise(1)), Op::Sync];
+    let disk = written(&ops);
+    let (mut wal, _) = open(&disk).unwrap();
+    assert_eq!(version_of(&disk, 1), 1, "until then the older program can read it");
+    wal.append(&accept_view(2, 4));
+    wal.sync().unwrap();
+    assert_eq!(version_of(&disk, 1), 1);
+    assert_eq!(version_of(&disk, 2), 2, "the log goes on in a new segment");
+    drop(wal);
+    let (mut wal, recovered) = open(&disk.restart(Outcome::Lost)).unwrap();
+    assert_eq!(recovered.reconfiguration.unwrap().charter, charter(2));
+    wal.append(&in_force(2));
+    wal.sync().unwrap();
+    assert_eq!(wal.stats().segments_created, 0, "once is enough");
+}
