@@ -151,6 +151,13 @@ pub enum Refusal {
         /// Every slot below is decided.
         decided: Slot,
     },
+    /// A member runs a version that knows no changes of the membership: it must be upgraded first.
+    OldVersion {
+        /// The member.
+        node: NodeId,
+        /// The version of the peer messages that it speaks.
+        version: u8,
+    },
     /// The node does not answer (M6).
     NotRunning {
         /// The node.
@@ -188,6 +195,10 @@ impl fmt::Display for Refusal {
             Self::NotCaughtUp { node, held, decided } => {
                 write!(f, "{node} holds what is below {held}, the log is decided below {decided}")
             }
+            Self::OldVersion { node, version } => write!(
+                f,
+                "{node} must be upgraded first: it speaks version {version} of the peer protocol"
+            ),
             Self::NotRunning { node } => write!(f, "{node} does not answer"),
             Self::NoVoters => f.write_str("there would be no voter left"),
             Self::TooManyVoters => write!(f, "more than {VOTERS_MAX} voters"),

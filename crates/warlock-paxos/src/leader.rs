@@ -9,6 +9,7 @@ mod elections;
 mod leaving;
 mod mastership;
 mod proposing;
+mod versions;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -76,6 +77,11 @@ pub struct Leader {
     retired: bool,
     /// What the host knows of nodes and the membership may lack.
     known: BTreeMap<NodeId, (String, Option<Incarnation>)>,
+    /// The version of the messages agreed on with each node that is connected.
+    versions: BTreeMap<NodeId, u8>,
+    /// Since this node asked for its ballot, nodes were connected that know no changes of the
+    /// membership.
+    heard_old: bool,
 }
 
 impl Leader {
@@ -116,6 +122,8 @@ impl Leader {
             digest: None,
             retired,
             known: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            heard_old: false,
         }
     }
 

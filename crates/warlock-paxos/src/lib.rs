@@ -48,8 +48,8 @@ pub use acceptor::{Acceptor, AcceptorState};
 pub use batch::{Batch, MalformedBatch, Proposal, Stamp};
 pub use change::{Change, ChangeRequest, Refusal, Verdict};
 pub use codec::{
-    DecodeError, MESSAGE_LENGTH_MAX, MESSAGE_VERSION, decode, decode_charter, encode,
-    encode_charter,
+    CHANGES_VERSION, DecodeError, MESSAGE_LENGTH_MAX, MESSAGE_VERSION, MESSAGE_VERSION_MIN, decode,
+    decode_charter, encode, encode_charter, encode_in,
 };
 pub use commander::Commander;
 pub use ids::{Ballot, Incarnation, NodeId, Origin, ReconfigurationSlot, Slot, SlotRange, View};

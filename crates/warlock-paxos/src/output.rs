@@ -327,6 +327,8 @@ pub enum Reason {
     ViewChanged,
     /// It is not part of the new membership.
     Retired,
+    /// It goes on with a higher ballot, to which no node of an older version has answered.
+    Upgraded,
 }
 
 impl core::fmt::Display for Reason {
@@ -339,6 +341,7 @@ impl core::fmt::Display for Reason {
             Self::HandedOver => "it was asked to hand over",
             Self::ViewChanged => "a new membership is in force",
             Self::Retired => "it is not part of the new membership",
+            Self::Upgraded => "nodes of an older version have answered to its ballot",
         })
     }
 }

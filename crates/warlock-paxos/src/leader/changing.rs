@@ -27,6 +27,9 @@ impl Leader {
         match self.judge(now, request) {
             Ok(next) => self.begin_change(now, Some(ticket), next, out),
             Err(refusal) => {
+                if refusal == Refusal::NotSettled {
+                    self.settle_after_upgrade(now, out);
+                }
                 let verdict = Verdict::Refused(refusal);
                 out.push(Output::Notify(Notice::ChangeAnswered { ticket, verdict }));
             }
@@ -57,6 +60,7 @@ impl Leader {
             return Err(Refusal::WrongView { in_force });
         }
         let next = self.membership.changed(&request.change)?;
+        self.knows_changes(&next)?;
         if !self.is_secured(lead) {
             return Err(Refusal::NotSettled);
         }

@@ -128,6 +128,7 @@ impl Leader {
     /// Handles a closed connection: a hint that the node is gone.
     pub fn handle_peer_down(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         self.surroundings.note_down(node);
+        self.forget_version(node);
         self.tell_mastership(now, out);
         self.announce_change(now, out);
         self.consider_scouting(now, out);
@@ -166,6 +167,7 @@ impl Leader {
     pub(super) fn scout(&mut self, now: Instant, out: &mut Vec<Output>) {
         assert!(self.may_stand(), "M4: {} scouts in {}", self.node, self.membership);
         self.scout_at = None;
+        self.begin_hearing();
         let ballot = self.ballot_seen.next_for(self.membership.view(), self.node);
         assert!(ballot > self.ballot_seen, "P2: scouting with {ballot} below {}", self.ballot_seen);
         self.ballot_seen = ballot;

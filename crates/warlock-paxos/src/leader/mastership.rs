@@ -209,8 +209,10 @@ impl Leader {
         out.push(Output::Notify(Notice::Log(Event::SteppedDown(lead.ballot, reason))));
         decline(lead.ballot, lead.decline_queue(), out);
         out.extend(lead.in_flight.keys().map(|&slot| Output::RetireCommander(lead.ballot, slot)));
-        // Who goes on as master in the next view keeps everybody else out meanwhile (M5).
-        if reason != Reason::ViewChanged || lead.leaving.is_some() {
+        // Who goes on as master, in the next view or with a higher ballot, keeps everybody else
+        // out meanwhile (M5).
+        let goes_on = matches!(reason, Reason::ViewChanged | Reason::Upgraded);
+        if !goes_on || lead.leaving.is_some() {
             let release = Release { ballot: lead.ballot };
             let to = self.membership.everyone().clone();
             out.push(Output::Broadcast { to, message: Message::Release(release) });

@@ -158,6 +158,10 @@ fn drive(scene: &mut Scene, verb: &str, words: &[&str]) {
         }
         "hand-over" => scene.hand_over(node(words[0]), words.get(1).map(|to| node(to))),
         "down" => scene.peer_down(node(words[0]), node(words[1])),
+        "version" => {
+            let version = words[2].parse().expect("a version");
+            scene.peer_version(node(words[0]), node(words[1]), version);
+        }
         "status" => scene.status(),
         _ => panic!("{verb:?} is no command"),
     }
@@ -258,6 +262,6 @@ fn transcripts_tell_what_happens() {
             std::fs::write(path, written.trim_end().to_owned() + "\n").expect("a writable file");
         }
     }
-    assert!(paths.len() >= 48, "only {} transcripts", paths.len());
+    assert!(paths.len() >= 49, "only {} transcripts", paths.len());
     assert!(update || differing.is_empty(), "UPDATE=1 would accept this:\n{differing}");
 }

@@ -368,6 +368,7 @@ pub(super) fn local_identity(settings: &Settings, incarnation: Incarnation) -> L
         clock_error_per_mille: settings.consensus.clock_error_per_mille,
         version: VERSION.to_owned(),
         client_address: settings.client.advertise.clone(),
+        protocol_max: settings.peer.protocol_max,
     }
 }
 
@@ -444,8 +445,9 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
                 }
             }
             PeerEvent::Join { wish, reply } => router.ask_to_join(wish, reply),
-            PeerEvent::Up { node, version, client_addr, incarnation, address } => {
+            PeerEvent::Up { node, version, protocol, client_addr, incarnation, address } => {
                 router.leader.push(LeaderItem::Known(node, address, Some(incarnation)));
+                router.leader.push(LeaderItem::PeerUp(node, protocol));
                 let facts = PeerFacts { version, client_addr };
                 router.with_host(|host, now, _| host.note_peer(now, node, Some(facts)));
             }

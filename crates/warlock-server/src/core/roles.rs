@@ -31,6 +31,7 @@ pub(super) async fn run_leader(mut leader: Leader, router: Rc<Router>) {
         while let Some(item) = router.leader.pop() {
             match item {
                 LeaderItem::Input(input) => leader.handle(now, wall, input, &mut out),
+                LeaderItem::PeerUp(node, version) => leader.note_version(node, version),
                 LeaderItem::PeerDown(node) => leader.handle_peer_down(now, node, &mut out),
                 LeaderItem::Leave(to) => leader.handle_leave(now, to, &mut out),
                 LeaderItem::Deadline(deadline) => leader.note_deadline(deadline),

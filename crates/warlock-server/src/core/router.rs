@@ -35,6 +35,8 @@ pub(super) enum AcceptorItem {
 pub(super) enum LeaderItem {
     /// From a role or a node.
     Input(Input),
+    /// A connection was made, and this version of the messages agreed on.
+    PeerUp(NodeId, u8),
     /// A connection closed.
     PeerDown(NodeId),
     /// The node stops, or an operator wants another master.

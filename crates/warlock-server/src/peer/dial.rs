@@ -14,8 +14,7 @@ use warlock_paxos::{InForce, Message};
 
 use super::handshake::{self, Accept, Hello, Lane, LocalIdentity, Reply};
 use super::limits::{
-    HANDSHAKE_TIME_MAX, JOIN_TIME_MAX, RETRY_MAX, VERSION_MAX, VERSION_MIN, WRITE_FRAMES_MAX,
-    WRITE_STALL_MAX,
+    HANDSHAKE_TIME_MAX, JOIN_TIME_MAX, RETRY_MAX, VERSION_MIN, WRITE_FRAMES_MAX, WRITE_STALL_MAX,
 };
 use super::outbox::Outbox;
 use super::retry::{LogGate, Retry};
@@ -75,11 +74,13 @@ impl Dialler {
         let (address, lane) = (&link.address, self.lane);
         tracing::info!(%peer, %address, ?lane, version = %accept.software, "connected to the peer");
         link.lanes.send_replace(accept.lanes);
-        self.outbox().open();
+        let protocol = u8::try_from(accept.version).expect("the version was checked");
+        self.outbox().open(protocol);
         let is_main = lane == Lane::Main;
         let up = PeerEvent::Up {
             node: peer,
             version: accept.software,
+            protocol,
             client_addr: accept.client_address,
             incarnation: accept.incarnation,
             address: link.address.clone(),
@@ -121,8 +122,11 @@ impl Dialler {
         let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
         match Reply::decode(&body) {
             Some(Reply::Accept(accept)) => {
-                if !(VERSION_MIN..=VERSION_MAX).contains(&accept.version) {
-                    return Err(format!("the peer chose the unknown version {}", accept.version));
+                if !(VERSION_MIN..=self.context.local.protocol_max).contains(&accept.version) {
+                    return Err(format!(
+                        "the peer chose version {}, this node offered {VERSION_MIN} to {}",
+                        accept.version, self.context.local.protocol_max
+                    ));
                 }
                 self.context.check(self.link.node, accept.incarnation)?;
                 Ok((stream, accept))

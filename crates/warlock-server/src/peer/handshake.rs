@@ -26,7 +26,7 @@ use warlock_paxos::{
     Charter, Incarnation, Membership, NodeId, Span, decode_charter, encode_charter,
 };
 
-use super::limits::{HANDSHAKE_LENGTH_MAX, STRING_LENGTH_MAX, VERSION_MAX, VERSION_MIN};
+use super::limits::{HANDSHAKE_LENGTH_MAX, STRING_LENGTH_MAX, VERSION_MIN};
 
 const MAGIC: [u8; 8] = *b"WLCKPEER";
 
@@ -47,6 +47,8 @@ pub(crate) struct LocalIdentity {
     pub(crate) version: String,
     /// Where its clients connect, `host:port`.
     pub(crate) client_address: String,
+    /// Newest version of the peer protocol that it speaks.
+    pub(crate) protocol_max: u16,
 }
 
 /// What a connection is for.
@@ -73,7 +75,6 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) version_min: u16,
-    pub(super) version_max: u16,
     pub(super) identity: LocalIdentity,
     /// Who the dialler believes it talks to.
     pub(super) to: NodeId,
@@ -142,7 +143,6 @@ impl Hello {
     pub(super) fn new(identity: &LocalIdentity, to: NodeId, lane: Lane) -> Self {
         Self {
             version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
             identity: identity.clone(),
             to,
             lane,
@@ -160,7 +160,7 @@ impl Hello {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         body.put_u16_le(self.version_min);
-        body.put_u16_le(self.version_max);
+        body.put_u16_le(self.identity.protocol_max);
         put_string(&mut body, &self.identity.cluster);
         body.put_u16_le(self.identity.node.number());
         body.put_u128_le(self.identity.incarnation.bits());
@@ -180,7 +180,7 @@ impl Hello {
     pub(super) fn decode(mut body: &[u8]) -> Option<Self> {
         let body = &mut body;
         let version_min = body.try_get_u16_le().ok()?;
-        let version_max = body.try_get_u16_le().ok()?;
+        let protocol_max = body.try_get_u16_le().ok()?;
         let cluster = take_string(body)?;
         let node = NodeId::new(body.try_get_u16_le().ok()?);
         let incarnation = Incarnation::new(body.try_get_u128_le().ok()?);
@@ -202,8 +202,9 @@ impl Hello {
             clock_error_per_mille,
             version,
             client_address,
+            protocol_max,
         };
-        Some(Self { version_min, version_max, identity, to, lane, address, observer })
+        Some(Self { version_min, identity, to, lane, address, observer })
     }
 
     /// The version that both speak, or why `local` does not talk to the sender.
@@ -223,12 +224,12 @@ impl Hello {
                 self.to, local.node
             ));
         }
-        let version = self.version_max.min(VERSION_MAX);
+        let version = remote.protocol_max.min(local.protocol_max);
         if version < self.version_min.max(VERSION_MIN) {
             return Err(format!(
-                "version mismatch: you speak {} to {}, this node {VERSION_MIN} to {VERSION_MAX}: \
-                 upgrade the older",
-                self.version_min, self.version_max
+                "version mismatch: you speak {} to {} of the peer protocol, this node \
+                 {VERSION_MIN} to {}: upgrade the older",
+                self.version_min, remote.protocol_max, local.protocol_max
             ));
         }
         if remote.lease != local.lease {
@@ -408,6 +409,7 @@ fn take_string(body: &mut &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::VERSION_MAX;
     use super::*;
 
     fn identity(node: u16) -> LocalIdentity {
@@ -419,6 +421,7 @@ mod tests {
             clock_error_per_mille: 50,
             version: "0.1.0".into(),
             client_address: "127.0.0.1:6379".into(),
+            protocol_max: VERSION_MAX,
         }
     }
 
@@ -486,7 +489,10 @@ mod tests {
         assert!(refusal(|h| h.identity.cluster = "red".into()).starts_with("wrong cluster: "));
         assert!(refusal(|h| h.to = NodeId::new(3)).starts_with("wrong node: "));
         assert!(refusal(|h| h.version_min = VERSION_MAX + 1).starts_with("version mismatch: "));
-        assert!(refusal(|h| h.version_max = VERSION_MIN - 1).starts_with("version mismatch: "));
+        assert!(
+            refusal(|h| h.identity.protocol_max = VERSION_MIN - 1)
+                .starts_with("version mismatch: ")
+        );
         let lease = refusal(|h| h.identity.lease = Span::from_millis(400));
         assert!(lease.starts_with("consensus.lease_ms differs: 400 on n1, 500 on n2"), "{lease}");
         assert!(refusal(|h| h.identity.clock_error_per_mille = 1).contains("clock_error_max"));
@@ -495,8 +501,11 @@ mod tests {
     #[test]
     fn newest_common_version_is_taken() {
         let mut hello = hello();
-        hello.version_max = 9;
+        hello.identity.protocol_max = 9;
         assert_eq!(hello.judge(&identity(2)), Ok(VERSION_MAX));
+        let mut older = identity(2);
+        older.protocol_max = VERSION_MIN;
+        assert_eq!(hello.judge(&older), Ok(VERSION_MIN));
     }
 
     async fn read(bytes: &[u8]) -> Result<Vec<u8>, HandshakeError> {

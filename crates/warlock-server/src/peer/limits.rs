@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use warlock_paxos::{MESSAGE_LENGTH_MAX, MESSAGE_VERSION};
+use warlock_paxos::{MESSAGE_LENGTH_MAX, MESSAGE_VERSION, MESSAGE_VERSION_MIN};
 
 /// Oldest protocol version that this build speaks.
-pub(super) const VERSION_MIN: u16 = 2;
+pub(super) const VERSION_MIN: u16 = MESSAGE_VERSION_MIN as u16;
 
-/// Newest protocol version that this build speaks; it includes the encoding of messages.
-pub(super) const VERSION_MAX: u16 = 2;
+/// Newest protocol version that this build speaks; it is that of the encoding of messages.
+pub(super) const VERSION_MAX: u16 = MESSAGE_VERSION as u16;
 
 const _: () = assert!(VERSION_MIN <= VERSION_MAX);
-const _: () = assert!(VERSION_MAX == MESSAGE_VERSION as u16, "the handshake negotiates messages");
 
 /// Longest string of a handshake in bytes: host names have at most 253.
 pub(super) const STRING_LENGTH_MAX: usize = 300;

@@ -24,13 +24,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use warlock_node::{JoinReply, JoinWish};
-use warlock_paxos::{Incarnation, Membership, Message, NodeId};
+use warlock_paxos::{Incarnation, MESSAGE_VERSION, Membership, Message, NodeId};
 
 use crate::metrics::{Metrics, PeerMetrics};
 
@@ -40,6 +41,7 @@ pub(crate) use streams::{ChunkSender, Streams};
 
 use accept::Acceptor;
 use dial::Dialler;
+use frame::NoFrame;
 use handshake::Lane;
 use outbox::Outbox;
 
@@ -59,6 +61,8 @@ pub(crate) enum PeerEvent {
         node: NodeId,
         /// Its version of `warlockd`.
         version: String,
+        /// The version of the messages agreed on with it.
+        protocol: u8,
         /// Where its clients connect.
         client_addr: String,
         /// Its data directory.
@@ -296,27 +300,18 @@ impl Transport {
         self.send_to_many(&[to], message);
     }
 
-    /// Queues `message` for all of `to`, encoded once.
+    /// Queues `message` for all of `to`, encoded once for each version among them.
     pub(crate) fn send_to_many(&self, to: &[NodeId], message: &Message) {
         let outboxes = self.outboxes.borrow();
-        let mut connected = to
-            .iter()
-            .filter_map(|node| outboxes.get(node))
-            .filter(|outbox| outbox.is_open_or_count())
-            .peekable();
-        if connected.peek().is_none() {
-            return;
-        }
-        let Some(frame) = frame::encode(message) else {
-            tracing::error!("message above the length limit is not sent");
-            return;
-        };
         let urgent = queue::is_urgent(message);
-        for outbox in connected {
+        let mut frames = Frames::new(message);
+        for outbox in to.iter().filter_map(|node| outboxes.get(node)) {
+            let Some(version) = outbox.version_or_count() else { continue };
+            let Some(frame) = frames.of(version) else { continue };
             if let Message::Heartbeat(heartbeat) = message {
                 outbox.asked(heartbeat.round);
             }
-            outbox.push(frame.clone(), urgent);
+            outbox.push(frame, urgent);
         }
     }
 
@@ -326,6 +321,31 @@ impl Transport {
         for outbox in outboxes {
             outbox.drained().await;
         }
+    }
+}
+
+/// The frames of one message, each encoded when a peer of its version is met first.
+struct Frames<'a> {
+    message: &'a Message,
+    /// By version; `None` inside if it has none.
+    encoded: [Option<Option<Bytes>>; MESSAGE_VERSION as usize + 1],
+}
+
+impl<'a> Frames<'a> {
+    fn new(message: &'a Message) -> Self {
+        Self { message, encoded: [const { None }; MESSAGE_VERSION as usize + 1] }
+    }
+
+    fn of(&mut self, version: u8) -> Option<Bytes> {
+        let encode = || match frame::encode(version, self.message) {
+            Ok(frame) => Some(frame),
+            Err(NoFrame::TooLong) => {
+                tracing::error!("message above the length limit is not sent");
+                None
+            }
+            Err(NoFrame::Unknown) => None,
+        };
+        self.encoded[usize::from(version)].get_or_insert_with(encode).clone()
     }
 }
 
@@ -350,5 +370,7 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;

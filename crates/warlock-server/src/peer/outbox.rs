@@ -30,8 +30,8 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     queue: SendQueue,
-    /// A connection stands.
-    open: bool,
+    /// A connection stands, with this version of the messages.
+    version: Option<u8>,
     /// Frames were taken and are not written yet.
     writing: bool,
     /// The latest heartbeat round asked, and when.
@@ -50,24 +50,24 @@ impl Outbox {
         }
     }
 
-    /// Whether frames can be queued; counts one as dropped if not.
-    pub(super) fn is_open_or_count(&self) -> bool {
-        let open = self.state.lock().open;
-        if !open {
+    /// The version in which frames can be queued; without one, counts a message as dropped.
+    pub(super) fn version_or_count(&self) -> Option<u8> {
+        let version = self.version();
+        if version.is_none() {
             self.metrics.dropped_messages.inc();
         }
-        open
+        version
     }
 
-    /// Whether frames can be queued.
-    pub(super) fn is_open(&self) -> bool {
-        self.state.lock().open
+    /// The version in which frames can be queued; `None` while there is no connection.
+    pub(super) fn version(&self) -> Option<u8> {
+        self.state.lock().version
     }
 
     /// Queues one frame, or drops and counts it.
     pub(super) fn push(&self, frame: Bytes, urgent: bool) {
         let mut state = self.state.lock();
-        if state.open && state.queue.push(frame, urgent) {
+        if state.version.is_some() && state.queue.push(frame, urgent) {
             drop(state);
             self.filled.notify_one();
         } else {
@@ -91,9 +91,10 @@ impl Outbox {
         }
     }
 
-    /// Opens the queue for a new connection. It is empty: nothing outlives a connection.
-    pub(super) fn open(&self) {
-        *self.state.lock() = State { open: true, ..State::default() };
+    /// Opens the queue for a new connection, with this version of the messages. It is empty:
+    /// nothing outlives a connection.
+    pub(super) fn open(&self, version: u8) {
+        *self.state.lock() = State { version: Some(version), ..State::default() };
         if self.is_main {
             self.metrics.up.set(1);
         }
@@ -132,7 +133,7 @@ impl Outbox {
             emptied.as_mut().enable();
             {
                 let state = self.state.lock();
-                if !state.open || (state.queue.is_empty() && !state.writing) {
+                if state.version.is_none() || (state.queue.is_empty() && !state.writing) {
                     return;
                 }
             }

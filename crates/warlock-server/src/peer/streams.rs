@@ -64,12 +64,11 @@ impl ChunkSender {
     pub(crate) fn send(&self, to: NodeId, chunk: SnapshotChunk) {
         let lanes = self.lanes.read();
         let Some([own, main]) = lanes.get(&to) else { return };
-        let outbox = if own.is_open() { own } else { main };
-        if outbox.is_open_or_count() {
-            match frame::encode(&Message::SnapshotChunk(chunk)) {
-                Some(frame) => outbox.push(frame, false),
-                None => tracing::error!("part of a snapshot above the length limit is not sent"),
-            }
+        let outbox = if own.version().is_some() { own } else { main };
+        let Some(version) = outbox.version_or_count() else { return };
+        match frame::encode(version, &Message::SnapshotChunk(chunk)) {
+            Ok(frame) => outbox.push(frame, false),
+            Err(_) => tracing::error!("part of a snapshot above the length limit is not sent"),
         }
     }
 }

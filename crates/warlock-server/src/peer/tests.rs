@@ -32,6 +32,7 @@ fn identity(number: u16) -> LocalIdentity {
         clock_error_per_mille: 50,
         version: format!("0.{number}"),
         client_address: format!("client-{number}:6379"),
+        protocol_max: limits::VERSION_MAX,
     }
 }
 
@@ -40,7 +41,8 @@ fn message(position: u64) -> Message {
 }
 
 fn frames(positions: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    positions.into_iter().flat_map(|n| frame::encode(&message(n)).unwrap().to_vec()).collect()
+    let frame = |n| frame::encode(MESSAGE_VERSION, &message(n)).unwrap().to_vec();
+    positions.into_iter().flat_map(frame).collect()
 }
 
 /// A port of this machine, and its address.
@@ -58,8 +60,6 @@ struct Node {
 
 impl Node {
     fn start(number: u16, listener: TcpListener, members: &BTreeMap<NodeId, String>) -> Self {
-        let metrics = Arc::new(Metrics::new(members.keys().copied()));
-        let (inbox, events) = mpsc::unbounded_channel();
         let check: IncarnationCheck = Arc::new(|node, incarnation| {
             if incarnation == Incarnation::new(node.number().into()) {
                 Ok(())
@@ -67,7 +67,17 @@ impl Node {
                 Err(format!("wrong incarnation of {node}"))
             }
         });
-        let local = identity(number);
+        Self::start_as(identity(number), listener, members, check)
+    }
+
+    fn start_as(
+        local: LocalIdentity,
+        listener: TcpListener,
+        members: &BTreeMap<NodeId, String>,
+        check: IncarnationCheck,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new(members.keys().copied()));
+        let (inbox, events) = mpsc::unbounded_channel();
         let streams = Streams::start().expect("a thread");
         let transport = Transport::start(listener, local, members, inbox, check, &metrics, streams);
         Self { transport, events, metrics }
@@ -83,6 +93,17 @@ impl Node {
                 return node;
             }
         }
+    }
+
+    /// The next `count` messages.
+    async fn messages(&mut self, count: usize) -> Vec<Message> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            if let PeerEvent::Messages { messages, .. } = self.event().await {
+                all.extend(messages);
+            }
+        }
+        all
     }
 
     /// The next `count` positions that `from` says.
@@ -228,11 +249,39 @@ async fn introductions_tell_version_and_client_address() {
     let members = BTreeMap::from([(node(1), address), (node(2), two_address)]);
     let mut one = Node::start(1, listener, &members);
     let _two = Node::start(2, two, &members);
-    let PeerEvent::Up { node: peer, version, client_addr, .. } = one.event().await else {
+    let up = one.event().await;
+    let PeerEvent::Up { node: peer, version, client_addr, protocol, .. } = up else {
         panic!("the first event is a connection");
     };
     assert_eq!(peer, node(2));
     assert_eq!((version.as_str(), client_addr.as_str()), ("0.2", "client-2:6379"));
+    assert_eq!(protocol, MESSAGE_VERSION);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_older_peer_is_told_what_it_knows_in_its_own_words() {
+    let ports = [port().await, port().await, port().await];
+    let members: BTreeMap<NodeId, String> =
+        (1..).zip(&ports).map(|(number, (_, address))| (node(number), address.clone())).collect();
+    let [(one, _), (two, _), (three, _)] = ports;
+    let old = LocalIdentity { protocol_max: limits::VERSION_MIN, ..identity(2) };
+    let mut one = Node::start(1, one, &members);
+    let mut two = Node::start_as(old, two, &members, Arc::new(|_, _| Ok(())));
+    let mut three = Node::start(3, three, &members);
+    let mut agreed = BTreeMap::new();
+    while agreed.len() < 2 {
+        if let PeerEvent::Up { node, protocol, .. } = one.event().await {
+            agreed.insert(node, protocol);
+        }
+    }
+    assert_eq!(agreed, BTreeMap::from([(node(2), 1), (node(3), MESSAGE_VERSION)]));
+    let charter = Membership::new(warlock_paxos::View::new(2), [node(1)]);
+    let told = Message::InForce(warlock_paxos::InForce { charter: charter.charter().clone() });
+    let both = [node(2), node(3)];
+    one.transport.send_to_many(&both, &told);
+    one.transport.send_to_many(&both, &message(7));
+    assert_eq!(two.messages(1).await, [message(7)], "nothing else has words in version 1");
+    assert_eq!(three.messages(2).await, [told, message(7)]);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -265,7 +314,7 @@ async fn wrong_introductions_are_refused_with_the_reason() {
     assert_eq!(refused(wrong).await, "wrong incarnation of n2");
     let mut wrong = hello();
     wrong.version_min = 7;
-    wrong.version_max = 8;
+    wrong.identity.protocol_max = 8;
     assert!(refused(wrong).await.starts_with("version mismatch: you speak 7 to 8"));
 
     let mut stream = guest(&address).await;

@@ -241,6 +241,12 @@ const DEFAULTS: &[Key] = &[
         standard: Standard::Default("\"\""),
     },
     Key {
+        path: "peer.protocol_max",
+        comment: "Newest peer protocol version to speak, 1 or 2; below 2 only to test upgrades.",
+        kind: Kind::Number(1, 2),
+        standard: Standard::Default("2"),
+    },
+    Key {
         path: "http.listen",
         comment: "Where /metrics, /healthz, /readyz and the status page are.",
         kind: Kind::Listen,

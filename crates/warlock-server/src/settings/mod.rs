@@ -107,6 +107,9 @@ pub struct PeerSettings {
     pub listen: SocketAddr,
     /// The address at which other nodes reach this one, `host:port`.
     pub advertise: String,
+    /// Newest version of the peer protocol that the node speaks: for tests of upgrades, which hold
+    /// a node at an older one.
+    pub protocol_max: u16,
 }
 
 /// Section `[http]`.
@@ -235,6 +238,7 @@ impl Settings {
                     values.text("peer.advertise"),
                     own.unwrap_or_else(|| peer_listen.to_string()),
                 ),
+                protocol_max: values.small("peer.protocol_max"),
             },
             http: HttpSettings { listen: values.socket("http.listen") },
             consensus: ConsensusSettings {

@@ -177,6 +177,12 @@ impl Scene {
         });
     }
 
+    pub(crate) fn peer_version(&mut self, id: NodeId, peer: NodeId, version: u8) {
+        self.with(id, |node, now, _| {
+            node.with_leader(now, |leader, _| leader.note_version(peer, version));
+        });
+    }
+
     pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
         let host = self.hosts.get_mut(&id).expect("a member");
         host.node = None;
