@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Slot, SnapshotChunk, Span};
+use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Membership, Slot, SnapshotChunk, Span};
 
 use super::handshake::{Hello, Lane, Reply};
 use super::limits::{QUEUE_BYTES_MAX, STRANGERS_MAX};
