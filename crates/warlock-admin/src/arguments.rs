@@ -101,12 +101,16 @@ pub(crate) enum Action {
         #[arg(long)]
         observer: bool,
     },
-    /// Take the node asked out of the cluster; a master hands over first. The node then stops.
+    /// Take the node asked out of the cluster.
+    ///
+    /// A master hands over first. The node stops when it is no member any more.
     Leave {
         #[command(flatten)]
         dry: Dry,
     },
-    /// Take a node out of the cluster, dead or alive. It never comes back with the same data.
+    /// Take a node out of the cluster, dead or alive.
+    ///
+    /// It never takes part again with the same data directory, nor under the same number.
     #[command(after_help = REMOVE_EXAMPLES)]
     Remove {
         /// The node, as n3 or 3.
@@ -115,7 +119,9 @@ pub(crate) enum Action {
         #[command(flatten)]
         dry: Dry,
     },
-    /// Give the vote of one node to another, in one step; the old one leaves the cluster.
+    /// Give the vote of one node to another in one step.
+    ///
+    /// The old one leaves the cluster, so that it survives as many failures as before.
     Replace {
         /// The node that goes.
         #[arg(value_parser = node)]

@@ -23,5 +23,5 @@ pub use host::{Effect, Fatal, Host, HostOptions, JoinReply, JoinWish, LogUse, TI
 pub use machine::Machine;
 pub use overview::{Overview, PeerFacts};
 pub use recovery::{Recovery, RecoveryOptions, RoleStates};
-pub use shared::{Counters, LeaseCell, LeaseHeld, LogClockCell, Shared};
+pub use shared::{Counters, Freshness, LeaseCell, LeaseHeld, LogClockCell, Shared};
 pub use snapshots::{SnapshotDesk, SnapshotEvent, SnapshotJob};

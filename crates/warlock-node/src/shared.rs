@@ -46,6 +46,28 @@ impl LeaseCell {
     }
 }
 
+/// How fresh the state of this node is known to be.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    confirmed: AtomicU64,
+}
+
+impl Freshness {
+    /// A master confirmed, to a question asked at this moment, what the state has caught up with
+    /// since: nothing that was acknowledged before the moment is missing.
+    pub fn note(&self, asked: Instant) {
+        self.confirmed.fetch_max(asked.nanos(), Ordering::AcqRel);
+    }
+
+    /// Whether the state was fresh at some moment within `bound` before now.
+    #[must_use]
+    pub fn within(&self, bound: Span, clock: impl FnOnce() -> Instant) -> bool {
+        // The clock is read after the moment: it can only look older than it is.
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        confirmed != 0 && clock().since(Instant::from_nanos(confirmed)) <= bound
+    }
+}
+
 /// The log clock as workers see it: the last anchor, and how long ago that was.
 #[derive(Debug, Default)]
 pub struct LogClockCell {
@@ -72,6 +94,8 @@ impl LogClockCell {
 pub struct Shared {
     /// Whether local reads are linearizable now.
     pub lease: LeaseCell,
+    /// How fresh local reads without a lease are known to be.
+    pub freshness: Freshness,
     /// Estimate of the log time.
     pub log_clock: LogClockCell,
     /// State machine, for readers.
@@ -133,6 +157,7 @@ impl Shared {
     pub fn new(store: Reader, status: Status) -> Self {
         Self {
             lease: LeaseCell::default(),
+            freshness: Freshness::default(),
             log_clock: LogClockCell::default(),
             store,
             status: Mutex::new(Arc::new(status)),

@@ -20,7 +20,7 @@ use super::held::{Held, HeldKind};
 use super::limits::READS_THROUGH_LOG;
 use super::output::Output;
 use super::registry::Client;
-use super::session::{self, After, Session};
+use super::session::{self, After, ReadLevel, Session};
 use super::turn::Turn;
 
 /// Commands and replies of one connection.
@@ -73,20 +73,35 @@ enum Proof<'a> {
     Ticket,
 }
 
+/// Why a read may see local state.
+enum Reason<'a> {
+    /// It is linearizable.
+    Proven(#[expect(dead_code, reason = "the token is the proof")] Proof<'a>),
+    /// The client asked for no more than this.
+    Waived,
+}
+
 /// Whether a read may run on local state.
 enum Permission<'a> {
-    Granted(Proof<'a>),
+    Granted(Reason<'a>),
     /// Not now, or not at all.
     Withheld,
 }
 
 /// The only place that lets a read see local state (L3).
-fn permit<'a>(right: Right, front: &Front, shared: &'a Shared) -> Permission<'a> {
+fn permit<'a>(right: Right, level: ReadLevel, front: &Front, shared: &'a Shared) -> Permission<'a> {
+    let bound = front.limits.staleness;
     match right {
-        Right::Answered { allowed: true, .. } => Permission::Granted(Proof::Ticket),
+        Right::Answered { allowed: true, .. } => Permission::Granted(Reason::Proven(Proof::Ticket)),
         Right::None => match shared.lease.held(|| front.now()) {
-            Some(lease) => Permission::Granted(Proof::Lease(lease)),
-            None => Permission::Withheld,
+            Some(lease) => Permission::Granted(Reason::Proven(Proof::Lease(lease))),
+            None => match level {
+                ReadLevel::Any => Permission::Granted(Reason::Waived),
+                ReadLevel::Bounded if shared.freshness.within(bound, || front.now()) => {
+                    Permission::Granted(Reason::Waived)
+                }
+                ReadLevel::Bounded | ReadLevel::Linearizable => Permission::Withheld,
+            },
         },
         Right::Wanted | Right::Asked { .. } | Right::Answered { allowed: false, .. } => {
             Permission::Withheld
@@ -401,11 +416,13 @@ impl Flow {
 
     fn read(&mut self, spec: &'static CommandSpec, request: Request<'_>, turn: &mut Turn) -> Step {
         let now_us = turn.log_time_us();
-        let Permission::Granted(proof) = permit(self.right, &turn.front, &turn.shared) else {
+        let level = self.session.reads;
+        let permission = permit(self.right, level, &turn.front, &turn.shared);
+        let Permission::Granted(reason) = permission else {
             return self.read_later(turn);
         };
         self.session.note(spec, request);
-        match self.read_local(proof, request, now_us, &turn.shared) {
+        match self.read_local(reason, request, now_us, &turn.shared) {
             ReadOutcome::Done => {}
             // The key has expired by the clock and not yet in the log: only the log may say so.
             ReadOutcome::Limbo => self.submit(request, turn),
@@ -416,7 +433,7 @@ impl Flow {
     /// Reads the state that this node has applied.
     fn read_local(
         &mut self,
-        _proof: Proof<'_>,
+        _reason: Reason<'_>,
         request: Request<'_>,
         now_us: u64,
         shared: &Shared,
@@ -431,7 +448,9 @@ impl Flow {
             self.reply().error(session::LOADING);
             return Step::Done;
         }
-        let Permission::Granted(_) = permit(self.right, &turn.front, &turn.shared) else {
+        let level = ReadLevel::Linearizable;
+        let permission = permit(self.right, level, &turn.front, &turn.shared);
+        let Permission::Granted(_) = permission else {
             return self.read_later(turn);
         };
         self.reply().simple("OK");

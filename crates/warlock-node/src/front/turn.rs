@@ -60,6 +60,7 @@ pub struct Turn {
 #[derive(Debug)]
 struct Ticket {
     number: u64,
+    asked: Instant,
     connections: Vec<ConnectionId>,
 }
 
@@ -226,11 +227,18 @@ impl Turn {
         self.ask(Ask::Forget { worker: self.worker, connection });
     }
 
-    /// The connections whose reads wait for `ticket`, which was answered.
+    /// The connections whose reads wait for `ticket`, which was answered; if they are `allowed`,
+    /// the state is as fresh as the question.
     #[must_use]
-    pub fn redeem(&mut self, ticket: u64) -> Vec<ConnectionId> {
-        let found = self.tickets.iter().position(|open| open.number == ticket);
-        found.map_or_else(Vec::new, |index| self.tickets.swap_remove(index).connections)
+    pub fn redeem(&mut self, ticket: u64, allowed: bool) -> Vec<ConnectionId> {
+        let Some(index) = self.tickets.iter().position(|open| open.number == ticket) else {
+            return Vec::new();
+        };
+        let Ticket { asked, connections, .. } = self.tickets.swap_remove(index);
+        if allowed {
+            self.shared.freshness.note(asked);
+        }
+        connections
     }
 
     /// Ends the gathering: asks for the chunk to be written, if there is one that is not held, and
@@ -286,7 +294,7 @@ impl Turn {
             return;
         }
         self.next_ticket += 1;
-        self.tickets.push(Ticket { number, connections });
+        self.tickets.push(Ticket { number, asked: self.now, connections });
         self.ask(Ask::Index { worker: self.worker, ticket: number });
     }
 

@@ -93,7 +93,7 @@ impl Desk {
         match ask {
             Ask::Write(chunk) => self.apply(&chunk),
             Ask::Index { ticket, .. } => {
-                for waiting in self.turn.redeem(ticket) {
+                for waiting in self.turn.redeem(ticket, true) {
                     assert_eq!(waiting, ConnectionId(1));
                     self.connection.on_indexed(ticket, true, &mut self.turn);
                 }

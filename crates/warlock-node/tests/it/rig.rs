@@ -280,7 +280,7 @@ impl Rig {
                 }
             }
             Answer::Indexed { ticket, allowed } => {
-                if turn.redeem(ticket).contains(&connection.id()) {
+                if turn.redeem(ticket, allowed).contains(&connection.id()) {
                     connection.on_indexed(ticket, allowed, turn);
                 }
             }

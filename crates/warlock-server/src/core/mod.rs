@@ -399,6 +399,7 @@ fn front_limits(settings: &Settings) -> Limits {
     let mut limits = Limits::DEFAULT;
     limits.connections = client.connections_max;
     limits.pipeline_depth = client.pipeline_max;
+    limits.staleness = settings.consensus.lease;
     limits.output_hard = client.output_bytes_max;
     limits.output_soft = limits.output_soft.min(client.output_bytes_max);
     limits.request.request_length = client.request_bytes_max;

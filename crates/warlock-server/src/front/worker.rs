@@ -236,7 +236,7 @@ impl Worker {
                     self.take_replies(&bytes, &ends);
                 }
                 Answer::Indexed { ticket, allowed } => {
-                    for id in self.turn.redeem(ticket) {
+                    for id in self.turn.redeem(ticket, allowed) {
                         self.with(id, |it, turn| it.on_indexed(ticket, allowed, turn));
                     }
                 }

@@ -154,7 +154,7 @@ impl Front {
                     }
                 }
                 Answer::Indexed { ticket, allowed } => {
-                    for id in turn.redeem(ticket) {
+                    for id in turn.redeem(ticket, allowed) {
                         if let Some((_, connection)) = connections.get_mut(&id) {
                             connection.on_indexed(ticket, allowed, turn);
                         }
