@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::cases::contests::Contest;
 use crate::cases::failover::Departure;
-use crate::cases::{allocations, counters, failover, footprint, snapshots};
+use crate::cases::{allocations, counters, failover, footprint, membership, snapshots};
 use crate::environment::Environment;
 use crate::pairs::Plan;
 use crate::report::{Bar, Floor, Report, Runs};
@@ -45,6 +45,8 @@ pub enum Case {
     Failover,
     /// Pause of writes when the master is asked to stop.
     Handover,
+    /// What clients notice when nodes come and go.
+    Membership,
     /// Memory per key.
     Memory,
     /// Processor time and syncs at rest.
@@ -73,6 +75,7 @@ impl Case {
             Self::Allocations => "allocations",
             Self::Failover => "failover",
             Self::Handover => "handover",
+            Self::Membership => "membership",
             Self::Memory => "memory",
             Self::Idle => "idle",
             Self::Snapshot => "snapshot",
@@ -217,6 +220,7 @@ impl Suite {
             Case::Allocations => self.count_allocations(),
             Case::Failover => self.take_away_master(Departure::Killed),
             Case::Handover => self.take_away_master(Departure::Asked),
+            Case::Membership => self.change_membership(),
             Case::Memory => self.measure_memory(),
             Case::Idle => self.measure_idle(),
             Case::Snapshot => self.take_snapshots(),
@@ -274,6 +278,13 @@ impl Suite {
         let mut warlock = self.fresh()?;
         let rounds = self.settings.failovers;
         self.bars.extend(failover::measure(&mut warlock, departure, rounds)?);
+        Ok(())
+    }
+
+    fn change_membership(&mut self) -> Result<()> {
+        let mut warlock = self.fresh()?;
+        let rounds = self.settings.failovers.div_ceil(2);
+        self.bars.extend(membership::measure(&mut warlock, rounds)?);
         Ok(())
     }
 

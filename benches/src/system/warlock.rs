@@ -193,6 +193,39 @@ impl Warlock {
         self.wait_healthy(patience)
     }
 
+    /// Starts one more node, with the next number, and waits until it votes; gives its index.
+    pub fn join_one(&mut self) -> Result<usize> {
+        let id = self.nodes.len() + 1;
+        let master = self.master()?;
+        let member = ClusterStatus::ask(self.nodes[master].client)?;
+        let peer = member.nodes.iter().find(|node| node.id == master + 1);
+        let peer = peer.ok_or_else(|| Error::new("the master is no member"))?.peer.clone();
+        let port = free_base_port(1)?;
+        let [client, listen, http] = [0, 100, 200].map(|lane| format!("127.0.0.1:{}", port + lane));
+        let log = self.directory.path().join(format!("joined-{id}.log"));
+        let mut command = Command::new(&self.nodes[0].launch.program);
+        command
+            .args(["--node_id", &id.to_string(), "--cluster.name", &member.cluster])
+            .args(["--client.listen", &client, "--peer.listen", &listen, "--http.listen", &http])
+            .args(["--join", &peer, "--data_dir"])
+            .arg(self.directory.path().join(format!("joined-{id}")));
+        let started = OwnedProcess::spawn(&mut command, "warlockd", &log)?;
+        let address = |text: &str| text.parse::<SocketAddr>().context("an address");
+        let (client, http) = (address(&client)?, address(&http)?);
+        let process = ProcessIdentity::of(started.pid())?;
+        let launch = Launch::of(started.pid())?;
+        self.nodes.push(Node { client, http, process, launch, restarted: Some(started) });
+        let seat = format!("\"id\":{id},\"seat\":\"voter\"");
+        wait_for("a newcomer to vote", Duration::from_secs(60), || {
+            let Ok(mut asked) = Client::connect(client, Duration::from_secs(5)) else {
+                return Ok(None);
+            };
+            let reply = asked.request(&[b"WARLOCK", b"MEMBERSHIP"])?.unwrap_or_default();
+            let settled = reply.contains(&seat) && reply.contains("\"transitional\":false");
+            Ok(settled.then_some(id - 1))
+        })
+    }
+
     /// Whether node `index` answers and has applied nearly all that the master has.
     pub fn is_level(&self, index: usize) -> Result<bool> {
         if !is_listening(self.nodes[index].client)? {
@@ -312,12 +345,17 @@ impl Launch {
 /// The part of `WARLOCK STATUS` that measurements need.
 #[derive(Debug, Deserialize)]
 struct ClusterStatus {
+    #[serde(default)]
+    cluster: String,
     master: Option<u16>,
     nodes: Vec<NodeStatus>,
 }
 
 #[derive(Debug, Deserialize)]
 struct NodeStatus {
+    id: usize,
+    #[serde(default)]
+    peer: String,
     state: String,
     lag: u64,
 }
