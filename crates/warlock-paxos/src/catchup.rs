@@ -181,7 +181,7 @@ impl CatchUp {
         self.learning = None;
         let newer = learned.snapshot.is_some_and(|slot| slot > applied);
         let any = mutant!(OlderSnapshotInstalled) && learned.snapshot.is_some();
-        // By the next heartbeat it is known who leads, and whether somebody else could send as much.
+        // By the next heartbeat it is known who leads, and whether anybody else could send as much.
         let may_lead = self.master.is_none_or(|master| master == from);
         let is_spared = may_lead && self.turn == 0 && self.preparing == 0;
         if newer && learned.batches.is_empty() && is_spared {

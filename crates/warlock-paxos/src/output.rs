@@ -264,7 +264,10 @@ pub enum Notice {
     /// their addresses, and to no others.
     InForce(Membership),
     /// This node is not part of the membership in force and never will be again (M4): the host must
-    /// stop serving clients. It may exit; a further start finds out the same.
+    /// stop serving clients. It must go on answering peers, also after a further start, which
+    /// finds out the same: it may be the only one that knows of the view, and without its vote
+    /// those that are left could elect nobody in the one before. Its machine may go when a quorum
+    /// of the members is in the view.
     Retired,
     /// Worth a line in the log.
     Log(Event),

@@ -130,7 +130,7 @@ impl<D: Disk> LogReader<D> {
     fn enter_next_segment(&mut self) -> Result<bool, IoError> {
         let Some(place) = &self.place else { return Ok(false) };
         let (sequence, present) = (place.sequence, place.header.first);
-        // A segment without a frame begins behind the last frame as well: it must not follow itself.
+        // A segment without a frame begins behind the last frame, too: it must not follow itself.
         let follows = |first: &u64| *first > sequence.max(present);
         let next = self.segments()?.into_iter().find(follows);
         let Some(next) = next else { return Ok(false) };

@@ -102,6 +102,10 @@ impl World {
         if let Notice::LogClock(time, at) = notice {
             self.observe_log_time(index, time, at);
         }
+        if let Notice::ChangeAnswered { ticket, verdict } = &notice {
+            self.change_answered(index, *ticket, verdict);
+        }
+        let is_retired = matches!(notice, Notice::Retired);
         let now = self.now(index);
         let Some(process) = &mut self.sites[index].process else { return };
         if let Notice::Serve(end) = &notice {
@@ -118,6 +122,9 @@ impl World {
             self.observe_applied(index, slot);
         }
         self.carry_out_host(index, effects);
+        if is_retired {
+            self.retired(index);
+        }
     }
 
     /// Carries out what the host wants done.

@@ -111,7 +111,9 @@ impl World {
         }
         self.counters.segments_removed += process.wal.stats().segments_removed - removed;
         for op in std::mem::take(&mut process.syncing) {
-            if let LogOp::Persist { then, .. } = op {
+            if let LogOp::Persist { record, then } = op {
+                self.observe_durable(index, record.as_ref());
+                let Some(process) = &mut self.sites[index].process else { return };
                 process.node.persisted(now, then);
             }
         }

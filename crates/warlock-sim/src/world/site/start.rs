@@ -8,7 +8,7 @@ use warlock_node::{
     SnapshotDesk,
 };
 use warlock_paxos::{
-    Acceptor, Incarnation, Leader, Membership, Node, NodeId, NodeState, Replica, Span, Timing, View,
+    Acceptor, Incarnation, Leader, Membership, Node, NodeId, NodeState, Replica, Span, Timing,
 };
 use warlock_wal::{FaultyDisk, Outcome};
 
@@ -75,14 +75,15 @@ impl World {
 
     fn run_process(&mut self, index: NodeIndex, recovery: Recovery<FaultyDisk>) {
         let now = self.now(index).boot;
+        let node = self.sites[index].id;
+        let membership = self.first_membership(index, recovery.membership.as_ref());
         self.observe_restart(index, &recovery.roles, recovery.recorded);
-        let (node, members) = (self.sites[index].id, self.members());
-        let Recovery {
-            wal, snapshots, applier, reader, roles, log_time, identity, membership, ..
-        } = recovery;
-        let settings = Membership::new(View::new(1), members.keys().copied());
-        let membership = membership.unwrap_or(settings);
+        self.observe_view(index, &membership, recovery.incarnation);
+        let admitted = membership.admits(node, recovery.incarnation);
+        self.counters.retired_start += u64::from(recovery.membership.is_some() && !admitted);
+        let members = self.members();
         let overview = overview(node, &membership, members);
+        let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
         self.sites[index].incarnation = identity.incarnation();
         self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
@@ -124,12 +125,22 @@ impl World {
             serves: None,
         }));
         self.trace_site(index, || String::from("starts"));
+        self.observe_zombie(index, admitted);
         self.observe_started(index);
         self.settle(index);
         if let Some(process) = &mut self.sites[index].process {
             process.host.handle_recovered(now);
         }
         self.connect_all(index);
+    }
+
+    /// What a node starts from: what its disk knows, else the settings of a founder, else nothing.
+    fn first_membership(&self, index: NodeIndex, known: Option<&Membership>) -> Membership {
+        let settings = || match index < self.weather.nodes {
+            true => Self::founded(self.weather.nodes),
+            false => Membership::unknown(),
+        };
+        known.cloned().unwrap_or_else(settings)
     }
 
     /// A node that runs dials all others, and does what it does every tenth of a second.
