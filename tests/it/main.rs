@@ -21,3 +21,4 @@ mod service;
 mod settings;
 mod stop;
 mod tidy;
+mod upgrade;

@@ -72,9 +72,10 @@ impl Dialler {
     async fn serve(&self, mut stream: TcpStream, accept: Accept) -> bool {
         let (peer, link) = (self.link.node, &*self.link);
         let (address, lane) = (&link.address, self.lane);
-        tracing::info!(%peer, %address, ?lane, version = %accept.software, "connected to the peer");
         link.lanes.send_replace(accept.lanes);
         let protocol = u8::try_from(accept.version).expect("the version was checked");
+        let version = &accept.software;
+        tracing::info!(%peer, %address, ?lane, %version, protocol, "connected to the peer");
         self.outbox().open(protocol);
         let is_main = lane == Lane::Main;
         let up = PeerEvent::Up {
