@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use warlock_paxos::{
     Ballot, Batch, ChangeRequest, Event, Fate, Heartbeat, Incarnation, Instant, LogTime,
-    Membership, NodeId, Notice, Slot, SnapshotChunk, Span, encode_charter, mutant,
+    Membership, NodeId, Notice, Slot, SnapshotChunk, Span, View, encode_charter, mutant,
 };
 use warlock_store::Restored;
 use warlock_wal::SnapshotMeta;
@@ -198,6 +198,8 @@ pub struct HostOptions {
     pub request_timeout: Span,
     /// Log bytes from which on a snapshot is taken, at least.
     pub snapshot_after_bytes: u64,
+    /// The log on disk counts from here on.
+    pub log_start: Slot,
     /// The cluster as known from the settings.
     pub overview: Overview,
 }
@@ -268,6 +270,7 @@ impl Host {
     ) -> Self {
         let bytes_max = LOG_KEPT_FACTOR.saturating_mul(options.snapshot_after_bytes);
         *shared.membership.lock() = Arc::new(options.overview.membership().clone());
+        let start = options.log_start;
         Self {
             options,
             shared,
@@ -275,7 +278,7 @@ impl Host {
             applied,
             deadline_told: None,
             transfers: Transfers::new(),
-            log: LogPlan { covered: applied, start: applied, bytes_max },
+            log: LogPlan { covered: applied, start, bytes_max },
             reads: BTreeMap::new(),
             next_read: 1,
             held_back: VecDeque::new(),
@@ -635,8 +638,11 @@ impl Host {
         let covered = self.applied.position() + u64::from(mutant!(SnapshotSlotAhead))
             - u64::from(mutant!(SnapshotSlotBehind));
         let (slot, log_time) = (Slot::new(covered), self.machine.log_time());
+        // The first view is that of the settings, and the snapshot as version 1 reads it.
         let charter = self.options.overview.membership().charter();
-        let meta = SnapshotMeta { slot, ballot, log_time, membership: encode_charter(charter) };
+        let changed = charter.view > View::new(1);
+        let membership = if changed { encode_charter(charter) } else { Vec::new() };
+        let meta = SnapshotMeta { slot, ballot, log_time, membership };
         tracing::info!(slot = %self.applied, log_bytes = grown, "taking a snapshot");
         out.push(Effect::Snapshot(SnapshotJob::Take { meta, stream }));
     }
@@ -648,7 +654,8 @@ impl Host {
             Event::Leading { .. }
             | Event::SteppedDown(..)
             | Event::CatchingUp { .. }
-            | Event::Changing(_) => {}
+            | Event::Changing(_)
+            | Event::Lost(_) => {}
         }
     }
 
@@ -716,5 +723,9 @@ fn log_event(event: &Event) {
             tracing::debug!(%from, %to, %node, "catching up");
         }
         Event::Changing(membership) => tracing::info!(%membership, "proposing a membership"),
+        Event::Lost(slot) => tracing::error!(
+            %slot,
+            "decided, and no member can read it: restore a data directory that has it"
+        ),
     }
 }

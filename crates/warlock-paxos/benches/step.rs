@@ -92,6 +92,7 @@ fn new_node(id: NodeId, membership: &Membership, now: Instant) -> Node {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown: Vec::new(),
+        known: Slot::FIRST,
         restarted: false,
         incarnation: Incarnation::new(u128::from(id.number())),
         reconfiguration: None,

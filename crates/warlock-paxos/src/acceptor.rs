@@ -35,6 +35,8 @@ pub struct AcceptorState {
     pub decided: Slot,
     /// Slots held once that cannot be read (P6).
     pub unknown: Vec<SlotRange>,
+    /// The watermark on record: every slot below is decided, readable here or not.
+    pub known: Slot,
     /// Whether the node has ever run before: only then may it have granted a lease (L2).
     pub restarted: bool,
     /// Identity of the data directory (P7).
@@ -63,6 +65,8 @@ pub struct Acceptor {
     unknown: Vec<SlotRange>,
     /// Every slot below is decided here, and the newest durable record of each is the decided one.
     decided: Slot,
+    /// Every slot below is decided, although what the disk had of it may be damaged.
+    known: Slot,
     decided_recorded: Slot,
     /// Every slot below is durable here once everything handed to the disk so far is: recorded as
     /// decided, or accepted under the present ballot. What was accepted under an older one does not
@@ -113,6 +117,7 @@ impl Acceptor {
             pvalues,
             unknown: state.unknown,
             decided: state.decided,
+            known: state.known,
             decided_recorded: state.decided,
             held: state.decided,
             held_durably: state.decided,
@@ -478,6 +483,7 @@ impl Acceptor {
             unknown,
             log_time: self.log_time(now),
             view: self.membership.view(),
+            known: self.known.max(self.decided),
             reconfiguration: self.reconfiguration.clone().filter(|_| promised),
         }
     }

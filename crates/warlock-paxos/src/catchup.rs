@@ -258,7 +258,6 @@ impl CatchUp {
             self.fetch_more(out);
         } else {
             (self.fetching, self.partial) = (None, None);
-            (self.turn, self.preparing) = (0, 0);
             self.installing = true;
             out.push(Output::Notify(Notice::InstallSnapshot { slot }));
         }
@@ -279,9 +278,18 @@ impl CatchUp {
         self.installing
     }
 
-    /// The host has installed the snapshot, or could not.
+    /// The host could not install the snapshot: who sent it may have no better one, so that
+    /// another node is asked next.
+    pub(crate) fn handle_install_refused(&mut self) {
+        let turn = self.turn + 1;
+        self.handle_install_finished();
+        self.turn = turn;
+    }
+
+    /// The host has installed the snapshot.
     pub(crate) fn handle_install_finished(&mut self) {
         self.installing = false;
+        (self.turn, self.preparing) = (0, 0);
         self.behind = None;
         self.fetching = None;
         self.partial = None;

@@ -78,6 +78,9 @@ impl fmt::Display for P1b {
             return if behind { write!(f, ", knows {}", self.view) } else { Ok(()) };
         }
         write!(f, " promised, decided {}", self.decided)?;
+        if self.known > self.decided {
+            write!(f, " of {}", self.known)?;
+        }
         self.pvalues.iter().try_for_each(|pvalue| write!(f, " {pvalue}"))?;
         self.unknown.iter().try_for_each(|range| write!(f, " unknown {range}"))?;
         self.reconfiguration.as_ref().map_or(Ok(()), |accepted| {
@@ -134,6 +137,7 @@ impl fmt::Display for Event {
             Self::Changing(membership) => {
                 write!(f, "proposes {} {membership}", membership.view().slot())
             }
+            Self::Lost(slot) => write!(f, "finds {slot} decided, and no copy of it anywhere"),
         }
     }
 }

@@ -86,6 +86,9 @@ pub struct P1b {
     /// The view in force on the acceptor's node. Lower than that of `asked`: it must be told the
     /// newer membership before it can promise.
     pub view: View,
+    /// Every slot below is decided, though maybe not readable here: such a slot is never filled
+    /// with a no-op, whoever cannot read it (P6).
+    pub known: Slot,
     /// What it accepted for the reconfiguration slot after that view.
     pub reconfiguration: Option<Reconfiguration>,
 }

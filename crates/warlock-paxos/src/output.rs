@@ -311,6 +311,8 @@ pub enum Event {
     },
     /// The master proposes a membership.
     Changing(Membership),
+    /// The slot is decided, every voter answered, and none can read it: nobody can lead.
+    Lost(Slot),
 }
 
 /// Why a master stepped down.

@@ -400,7 +400,7 @@ impl Replica {
 
     /// Handles the host's word that the snapshot it was given could not be installed.
     pub fn handle_snapshot_refused(&mut self) {
-        self.catch_up.handle_install_finished();
+        self.catch_up.handle_install_refused();
     }
 
     /// Takes note of a snapshot that this node has of everything below `slot`.

@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::membership::{Membership, Tally};
 use crate::message::{InForce, Message, P1a, P1b, Reconfiguration};
-use crate::output::{Adopted, Output, Tell};
+use crate::output::{Adopted, Event, Notice, Output, Tell};
 use crate::record::PValue;
 use crate::time::{Instant, LogTime, Span};
 
@@ -27,12 +27,15 @@ pub struct Scout {
     promises: Tally,
     answers: BTreeMap<NodeId, Answer>,
     done: bool,
+    /// The first slot that is lost, if the host was told of one.
+    lost_told: Option<Slot>,
 }
 
 /// What of a promise matters later: its pvalues, and the slots for which it does not count.
 #[derive(Clone, Debug, Hash)]
 struct Answer {
     decided: Slot,
+    known: Slot,
     pvalues: Vec<PValue>,
     unknown: Vec<crate::ids::SlotRange>,
     log_time: Option<LogTime>,
@@ -53,6 +56,7 @@ impl Scout {
             promises: Tally::default(),
             answers: BTreeMap::new(),
             done: false,
+            lost_told: None,
         }
     }
 
@@ -106,14 +110,14 @@ impl Scout {
         if p1b.promised < self.ballot || !self.promises.add(&self.membership, from) {
             return;
         }
-        let P1b { decided, pvalues, unknown, log_time, reconfiguration, .. } = p1b;
-        let answer = Answer { decided, pvalues, unknown, log_time, reconfiguration };
+        let P1b { decided, known, pvalues, unknown, log_time, reconfiguration, .. } = p1b;
+        let answer = Answer { decided, known, pvalues, unknown, log_time, reconfiguration };
         self.answers.insert(from, answer);
         // The own promise too: a ballot that the own disk does not know could be used by two
         // processes of this node, one after the other.
         let own = self.promises.contains(self.ballot.node) || mutant!(OwnPromiseNotNeeded);
         let enough = self.promises.is_election_quorum(&self.membership);
-        if own && enough && self.every_slot_is_known() {
+        if own && enough && self.every_slot_is_known(out) {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
             out.push(Output::Tell(Tell::Adopted(self.adopted())));
@@ -138,21 +142,56 @@ impl Scout {
     ///
     /// Once every voter answered there is nobody left to wait for: a chosen pvalue was durable on a
     /// quorum, and of a quorum at most a minority can have been damaged since, so that a readable
-    /// copy is among the answers if there ever was a chosen one.
-    fn every_slot_is_known(&self) -> bool {
-        if self.promises.is_complete(&self.membership) {
-            return true;
+    /// copy is among the answers if there ever was a chosen one. But if some disk still knows that
+    /// a slot is decided and no copy is left, then it is lost, and filling it would hide that.
+    fn every_slot_is_known(&mut self, out: &mut Vec<Output>) -> bool {
+        let complete = self.promises.is_complete(&self.membership);
+        for (first, end) in self.ranges_without_quorum() {
+            let lost = match complete {
+                true => self.first_lost(first, end),
+                false => Some(first),
+            };
+            if let Some(slot) = lost {
+                if complete && self.lost_told.replace(slot) != Some(slot) {
+                    out.push(Output::Notify(Notice::Log(Event::Lost(slot))));
+                }
+                return false;
+            }
         }
+        true
+    }
+
+    /// Where no quorum of the answers can read: from a slot to before another.
+    fn ranges_without_quorum(&self) -> Vec<(Slot, Slot)> {
         let decided = self.decided();
-        // Between two bounds of unknown ranges nothing changes, so looking at the bounds is enough.
+        // Between two bounds of unknown ranges nothing changes.
         let mut bounds = BTreeSet::new();
         for answer in self.answers.values() {
             for range in answer.unknown.iter().filter(|range| range.last >= decided) {
                 bounds.insert(range.first.max(decided));
+                bounds.insert(Slot::new(range.last.position().saturating_add(1)));
             }
         }
         let readers = |slot| self.membership.is_election_quorum(|node| self.reads(node, slot));
-        bounds.into_iter().all(|slot| readers(slot) || mutant!(UnreadableCounts))
+        let ends = bounds.iter().skip(1).copied();
+        let ranges = bounds.iter().copied().zip(ends);
+        ranges.filter(|(first, _)| !readers(*first) && !mutant!(UnreadableCounts)).collect()
+    }
+
+    /// The first slot of a range that is decided, as some acceptor knows, and of which none has a
+    /// copy.
+    fn first_lost(&self, first: Slot, end: Slot) -> Option<Slot> {
+        let known = self.answers.values().map(|answer| answer.known).max()?.min(end);
+        let pvalues = self.answers.values().flat_map(|answer| &answer.pvalues);
+        let held: BTreeSet<Slot> = pvalues.map(|pvalue| pvalue.slot).collect();
+        let mut missing = first;
+        for slot in held.range(first..) {
+            if *slot > missing {
+                break;
+            }
+            missing = slot.next();
+        }
+        (missing < known).then_some(missing)
     }
 
     fn reads(&self, node: NodeId, slot: Slot) -> bool {

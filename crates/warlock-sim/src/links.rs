@@ -328,6 +328,7 @@ fn start(id: NodeId, membership: &Membership, seed: u64) -> Node {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown: Vec::new(),
+        known: Slot::FIRST,
         restarted: false,
         incarnation: Incarnation::new(u128::from(id.number())),
         reconfiguration: None,

@@ -17,6 +17,9 @@ pub struct Recovered {
     pub decided: Slot,
     /// Every slot below is decided, and is readable here or covered by the snapshot.
     pub held: Slot,
+    /// Records for slots below count no more, readable or not: a snapshot had them, or a peer's
+    /// did, and then they may be of ballots that lost.
+    pub floor: Slot,
     /// The newest accepted pvalue of each slot that the snapshot does not cover, by slot.
     pub pvalues: Vec<PValue>,
     /// Decided batches that were learned after what `pvalues` has for their slots, by slot.
@@ -251,6 +254,7 @@ impl Slots {
             ballot,
             decided,
             held,
+            floor: floor.max(base),
             pvalues: pvalues
                 .map(|(slot, (ballot, batch))| PValue { ballot, slot, batch })
                 .collect(),

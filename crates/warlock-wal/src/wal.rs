@@ -110,6 +110,19 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// [`WalError`]; opening can be tried again after any of them.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovered), WalError> {
+        Self::open_without(disk, options, &[])
+    }
+
+    /// The same, but the snapshots of these slots count as damaged: their bytes are what was
+    /// written, and yet no state could be made of them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_without(
+        disk: D,
+        options: WalOptions,
+        distrusted: &[Slot],
+    ) -> Result<(Self, Recovered), WalError> {
         let options = WalOptions {
             segment_bytes: options
                 .segment_bytes
@@ -120,7 +133,7 @@ impl<D: Disk> Wal<D> {
         // What a killed process made of the directory is acted upon, so it must be durable.
         disk.sync_directory().doing("sync", ".")?;
         let names = disk.list().doing("list", ".")?;
-        let newest = Snapshots::new(disk.clone()).newest()?;
+        let newest = Snapshots::new(disk.clone()).newest_without(distrusted)?;
         let firsts = segments_of(&names);
         if firsts.is_empty() {
             let is_new = newest.snapshot.is_none()

@@ -76,8 +76,17 @@ impl Rig {
         let timing =
             Timing::new(Span::from_millis(500), Span::from_millis(100), 50).expect("they fit");
         let membership = Membership::new(View::new(1), [NODE]);
-        let Recovery { wal, snapshots, applier, reader, roles, log_time, incarnation, .. } =
-            recovery;
+        let Recovery {
+            wal,
+            snapshots,
+            applier,
+            reader,
+            roles,
+            log_time,
+            log_start,
+            incarnation,
+            ..
+        } = recovery;
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let ballot = roles.leader.ballot;
         let shared = Arc::new(Shared::new(reader, overview(timing).status(now, applied)));
@@ -86,6 +95,7 @@ impl Rig {
                 node: NODE,
                 request_timeout: Span::from_millis(10_000),
                 snapshot_after_bytes,
+                log_start,
                 overview: overview(timing),
             },
             Arc::clone(&shared),
@@ -96,7 +106,7 @@ impl Rig {
         let acceptor = Acceptor::new(NODE, membership.clone(), timing, roles.acceptor, now);
         let leader = Leader::new(NODE, membership, timing, roles.leader, now);
         let mut replica = Replica::new(NODE, timing, roles.replica);
-        replica.note_log_start(applied);
+        replica.note_log_start(log_start);
         let node = Node::new(NODE, NodeState { acceptor, leader, replica }, now);
         let front = front(clock.clone());
         let mut turn = Turn::new(0, Arc::clone(&front), shared);

@@ -145,6 +145,7 @@ impl P1b {
             unknown,
             log_time,
             view,
+            known: _,
             reconfiguration,
         } = p1b;
         let known = is_known(asked) && is_known(promised) && view == ONLY_VIEW;
@@ -160,8 +161,18 @@ impl P1b {
 
     fn into_new(self) -> message::P1b {
         let Self { asked, promised, decided, pvalues, unknown, log_time } = self;
-        let (view, reconfiguration) = (ONLY_VIEW, None);
-        message::P1b { asked, promised, decided, pvalues, unknown, log_time, view, reconfiguration }
+        let (view, known, reconfiguration) = (ONLY_VIEW, decided, None);
+        message::P1b {
+            asked,
+            promised,
+            decided,
+            pvalues,
+            unknown,
+            log_time,
+            view,
+            known,
+            reconfiguration,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn with_unknown(unknown: Vec<SlotRange>) -> Acceptor {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown,
+        known: Slot::FIRST,
         restarted: false,
         incarnation: Incarnation::new(1),
         reconfiguration: None,

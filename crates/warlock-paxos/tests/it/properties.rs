@@ -120,8 +120,8 @@ fn answers() -> impl Strategy<Value = Message> {
     });
     let parts = (ballots(), ballots(), slots(), vec(pvalues(), 0..4), unknown);
     let accepted = proptest::option::of(reconfigurations());
-    (parts, proptest::option::of(log_times()), accepted).prop_map(
-        |((asked, promised, decided, pvalues, unknown), log_time, reconfiguration)| {
+    (parts, slots(), proptest::option::of(log_times()), accepted).prop_map(
+        |((asked, promised, decided, pvalues, unknown), known, log_time, reconfiguration)| {
             let view = promised.view;
             Message::P1b(P1b {
                 asked,
@@ -131,6 +131,7 @@ fn answers() -> impl Strategy<Value = Message> {
                 unknown,
                 log_time,
                 view,
+                known,
                 reconfiguration,
             })
         },
@@ -141,10 +142,11 @@ fn decisions() -> impl Strategy<Value = Decision> {
     (ballots(), slots()).prop_map(|(ballot, decided)| Decision { ballot, decided })
 }
 
-/// The message as version 1 tells it: an acceptor does not say what it holds.
+/// The message as version 1 tells it: an acceptor says neither what it holds nor what it lost.
 fn as_told_in_version_1(message: Message) -> Message {
     match message {
         Message::Ack(ack) => Message::Ack(Ack { held: Slot::FIRST, ..ack }),
+        Message::P1b(p1b) => Message::P1b(P1b { known: p1b.decided, ..p1b }),
         other => other,
     }
 }

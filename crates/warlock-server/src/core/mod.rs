@@ -188,7 +188,8 @@ impl Running {
         let (handed_over, hand_overs) = unbounded_channel();
         let (joins, join_queue) = unbounded_channel();
         let incarnation = recovery.incarnation;
-        let Recovery { wal, snapshots, applier, roles, log_time, identity, .. } = recovery;
+        let Recovery { wal, snapshots, applier, roles, log_time, log_start, identity, .. } =
+            recovery;
         let known = known_members(settings, &identity);
         let transport = Transport::start(
             listeners.peer,
@@ -210,7 +211,7 @@ impl Running {
             .map_err(RunError::System)?;
         let machine = Machine::new(applier, log_time, front.queues.len());
         let host = Host::new(
-            host_options(settings, &membership),
+            host_options(settings, &membership, log_start),
             Arc::clone(&shared),
             machine,
             roles.leader.applied,
@@ -233,7 +234,7 @@ impl Running {
         let reporter = Reporter::new(manager.clone(), Arc::clone(&shared));
         let mut newcomer = Newcomer::new(settings, incarnation);
         newcomer.begin(settings, &membership, &router);
-        spawn_roles(&router, settings, membership, roles, reporter);
+        spawn_roles(&router, settings, membership, roles, log_start, reporter);
         tokio::task::spawn_local(newcomer.run(Rc::clone(&router), join_queue));
         tokio::task::spawn_local(run_gateway(Rc::clone(&router), ask_queue));
         tokio::task::spawn_local(run_peers(Rc::clone(&router), peer_events));
@@ -325,12 +326,13 @@ fn shared(recovery: &Recovery<FsDisk>, settings: &Settings, membership: &Members
     Shared::new(recovery.reader.clone(), status)
 }
 
-fn host_options(settings: &Settings, membership: &Membership) -> HostOptions {
+fn host_options(settings: &Settings, membership: &Membership, log_start: Slot) -> HostOptions {
     let timeout = u64::try_from(settings.client.request_timeout.as_nanos());
     HostOptions {
         node: settings.node_id,
         request_timeout: Span::from_nanos(timeout.unwrap_or(u64::MAX)),
         snapshot_after_bytes: settings.wal.snapshot_after_bytes,
+        log_start,
         overview: overview(settings, membership),
     }
 }
@@ -412,13 +414,13 @@ fn spawn_roles(
     settings: &Settings,
     membership: Membership,
     states: RoleStates,
+    log_start: Slot,
     reporter: Reporter,
 ) {
     let (node, timing) = (settings.node_id, timing(settings));
     let now: Instant = clock::now();
     let acceptor = Acceptor::new(node, membership.clone(), timing, states.acceptor, now);
     let leader = Leader::new(node, membership, timing, states.leader, now);
-    let log_start = states.replica.snapshot;
     let mut replica = Replica::new(node, timing, states.replica);
     replica.note_log_start(log_start);
     tokio::task::spawn_local(roles::run_replica(replica, Rc::clone(router), reporter));

@@ -102,6 +102,7 @@ fn phases(knows_views: bool, view: u64) -> Vec<Message> {
             unknown: vec![SlotRange { first: slot(8), last: slot(9) }],
             log_time: Some(LogTime::from_micros(2)),
             view: View::new(view),
+            known: if knows_views { slot(9) } else { slot(6) },
             reconfiguration: knows_views.then_some(accepted),
         }),
         Message::P1b(P1b {
@@ -112,6 +113,7 @@ fn phases(knows_views: bool, view: u64) -> Vec<Message> {
             unknown: vec![],
             log_time: None,
             view: View::new(view),
+            known: slot(1),
             reconfiguration: None,
         }),
         Message::P2a(P2a { ballot: asked, slot: slot(7), batch: batch(), decided: slot(6) }),

@@ -88,6 +88,7 @@ mod tests {
             pvalues: pvalues.collect(),
             decided: Slot::new(decided),
             unknown: unknown.collect(),
+            known: Slot::new(decided),
             restarted: true,
             incarnation: Incarnation::new(1),
             reconfiguration: None,

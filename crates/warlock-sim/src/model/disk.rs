@@ -103,6 +103,7 @@ impl Disk {
                 .collect(),
             decided,
             unknown: Vec::new(),
+            known,
             restarted: self.starts > 1,
             incarnation: Incarnation::new(u128::from(node.number())),
             reconfiguration: None,

@@ -92,11 +92,19 @@ impl<D: Disk> Snapshots<D> {
     /// # Errors
     /// [`SnapshotError::Io`] or [`SnapshotError::NewerVersion`]; damage is not an error here.
     pub fn newest(&self) -> Result<NewestSnapshot, SnapshotError> {
+        self.newest_without(&[])
+    }
+
+    /// The same, but the snapshots of these slots count as damaged.
+    pub(crate) fn newest_without(
+        &self,
+        distrusted: &[Slot],
+    ) -> Result<NewestSnapshot, SnapshotError> {
         let mut newest = NewestSnapshot::default();
         for slot in self.slots()?.into_iter().rev() {
             let file = name(slot);
             match self.verify(&file) {
-                Ok(meta) if meta.slot == slot => {
+                Ok(meta) if meta.slot == slot && !distrusted.contains(&slot) => {
                     newest.snapshot = Some(meta);
                     break;
                 }

@@ -161,6 +161,7 @@ impl Disk {
             pvalues: self.accepted().into_values().collect(),
             decided: readable,
             unknown: unreadable.map(|slot| SlotRange { first: slot, last: slot }).collect(),
+            known,
             restarted: self.starts > 1,
             incarnation: incarnation(node),
             reconfiguration: self.accepted_view.clone(),

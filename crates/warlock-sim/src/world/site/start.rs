@@ -83,7 +83,9 @@ impl World {
         self.counters.retired_start += u64::from(recovery.membership.is_some() && !admitted);
         let members = self.members();
         let overview = overview(node, &membership, members);
-        let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
+        let Recovery {
+            wal, snapshots, applier, reader, roles, log_time, log_start, identity, ..
+        } = recovery;
         self.sites[index].incarnation = identity.incarnation();
         self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
@@ -91,6 +93,7 @@ impl World {
             node,
             request_timeout: Span::from_nanos(self.weather.request_timeout),
             snapshot_after_bytes: self.weather.snapshot_after,
+            log_start,
             overview,
         };
         let machine = Machine::new(applier, log_time, 1);
@@ -98,7 +101,7 @@ impl World {
         let host = Host::new(options, Arc::clone(&shared), machine, applied, log_bytes);
         let ballot = roles.leader.ballot;
         let mut replica = Replica::new(node, Self::TIMING, roles.replica);
-        replica.note_log_start(applied);
+        replica.note_log_start(log_start);
         replica.limit_log(self.weather.log_kept, 16 * self.weather.log_kept);
         let state = NodeState {
             acceptor: Acceptor::new(node, membership.clone(), Self::TIMING, roles.acceptor, now),
