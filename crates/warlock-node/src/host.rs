@@ -172,8 +172,10 @@ pub enum Effect {
     Joined(u64, JoinReply),
     /// The membership in force is another: the owner must connect with its nodes and no others.
     Members(Membership),
-    /// This node is not part of the membership in force: the owner must end it.
-    Retired,
+    /// This node is not part of the membership in force: the owner must serve no clients any more,
+    /// and end the node once a quorum of that membership knows that it is in force. Until then the
+    /// others may need its word.
+    Retired(Membership),
     /// The owner must stop the node.
     Fatal(Fatal),
     /// The orderly hand-over is complete: an owner that is stopping may exit.
@@ -387,7 +389,8 @@ impl Host {
             }
             Notice::Retired => {
                 tracing::warn!("this node is not part of the membership any more");
-                out.push(Effect::Retired);
+                self.shared.stopping.store(true, Ordering::Release);
+                out.push(Effect::Retired(self.options.overview.membership().clone()));
             }
             Notice::Log(event) => {
                 self.count_event(&event);

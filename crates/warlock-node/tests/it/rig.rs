@@ -271,7 +271,7 @@ impl Rig {
                 Effect::Transfer(_)
                 | Effect::Join { .. }
                 | Effect::Joined(..)
-                | Effect::Retired
+                | Effect::Retired(_)
                 | Effect::Fatal(_)
                 | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
             }

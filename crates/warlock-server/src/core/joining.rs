@@ -27,13 +27,11 @@ pub(super) struct Found {
 /// The membership that the node starts with.
 ///
 /// # Errors
-/// If the directory's node was removed from its cluster (M4, P7), or if it belongs to a cluster and
-/// the settings speak of another one.
+/// If the directory belongs to a cluster and the settings speak of another one.
 pub(super) fn starting_membership(
     settings: &Settings,
     found: &Found,
 ) -> Result<Membership, RunError> {
-    let node = settings.node_id;
     let refuse = |reason: String| Err(RunError::Data { path: settings.data_dir.clone(), reason });
     let is_bootstrap = settings.cluster.start == ClusterStart::Bootstrap;
     match &found.membership {
@@ -41,14 +39,7 @@ pub(super) fn starting_membership(
             "it belongs to the cluster {:?} already, as of {membership}; start without --bootstrap",
             settings.cluster.name
         )),
-        Some(membership) if membership.admits(node, found.incarnation) => Ok(membership.clone()),
-        Some(membership) => Err(RunError::Removed(format!(
-            "{node} was removed from the cluster {:?}: {membership} is in force, and this data \
-             directory never takes part again. To come back, start with an empty directory, a \
-             node_id above {}, and --join",
-            settings.cluster.name,
-            membership.highest().number(),
-        ))),
+        Some(membership) => Ok(membership.clone()),
         None if settings.cluster.start == ClusterStart::Members => {
             Ok(Membership::new(View::new(1), settings.cluster.initial_members.keys().copied()))
         }
@@ -59,6 +50,25 @@ pub(super) fn starting_membership(
         ),
         None => Ok(Membership::unknown()),
     }
+}
+
+/// Why the node takes part in nothing, if it was removed from its cluster (M4, P7).
+pub(super) fn removal(
+    settings: &Settings,
+    found: &Found,
+    membership: &Membership,
+) -> Option<String> {
+    let node = settings.node_id;
+    let removed = found.membership.is_some() && !membership.admits(node, found.incarnation);
+    removed.then(|| {
+        format!(
+            "{node} was removed from the cluster {:?}: {membership} is in force, and this data \
+             directory never takes part again. To come back, start with an empty directory, a \
+             node_id above {}, and --join",
+            settings.cluster.name,
+            membership.highest().number(),
+        )
+    })
 }
 
 /// The membership of a cluster of this node alone.
@@ -248,9 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_does_not_start() {
+    fn a_removed_node_takes_part_in_nothing() {
         let others = Membership::new(View::new(4), [2, 3].map(NodeId::new));
-        let why = refusal(MEMBERS, &found(Some(others), true));
+        let found = found(Some(others.clone()), true);
+        let why = removal(&settings(MEMBERS), &found, &others).unwrap();
+        let four = Membership::new(View::new(4), [1, 2, 4].map(NodeId::new));
+        assert_eq!(removal(&settings(MEMBERS), &found, &four), None);
         assert!(why.contains("n1 was removed") && why.contains("node_id above 3"), "{why}");
     }
 

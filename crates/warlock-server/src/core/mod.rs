@@ -144,13 +144,15 @@ async fn run_node(
     let listeners = Listeners::bind(&settings).await?;
     let recovery = recovery::run(&settings, manager)?;
     let mut node = Running::start(&settings, settings_file, listeners, recovery, manager)?;
+    let node_removed = node.removed.take();
     let fatal = tokio::select! {
         () = shutdown.requested() => None,
         fatal = node.fatals.recv() => fatal,
     };
     node.stop(fatal.is_none()).await;
     match fatal {
-        None | Some(Fatal::Retired) => Ok(()),
+        None => Ok(()),
+        Some(Fatal::Retired) => node_removed.map_or(Ok(()), |why| Err(RunError::Removed(why))),
         Some(Fatal::Diverged(slot)) => Err(RunError::Diverged(slot.to_string())),
         Some(Fatal::Disk(error)) => Err(RunError::Disk(error)),
         Some(Fatal::NotAdmitted(reason)) => Err(RunError::Join(reason)),
@@ -166,6 +168,8 @@ struct Running {
     http: HttpServer,
     fatals: UnboundedReceiver<Fatal>,
     hand_overs: UnboundedReceiver<()>,
+    /// Why the node takes part in nothing, if it was removed before it started.
+    removed: Option<String>,
     _watch: StartWatch,
 }
 
@@ -179,6 +183,7 @@ impl Running {
     ) -> Result<Self, RunError> {
         let found = found(&recovery);
         let membership = joining::starting_membership(settings, &found)?;
+        let removed = joining::removal(settings, &found, &membership);
         let shared = Arc::new(shared(&recovery, settings, &membership));
         let metrics: SharedMetrics = Arc::new(Metrics::new(other_members(settings)));
         let (asks, ask_queue) = unbounded_channel();
@@ -224,7 +229,11 @@ impl Running {
         let router =
             Router::new(settings.node_id, transport, log, host, outlets, ballot, addresses);
         let router = Rc::new(router);
-        if !membership.members().is_empty() && membership.view() > View::new(1) {
+        if let Some(why) = &removed {
+            tracing::warn!("{why}");
+            shared.stopping.store(true, Ordering::Release);
+            router.retire(membership.clone());
+        } else if !membership.members().is_empty() && membership.view() > View::new(1) {
             router.carry_out_effect(Effect::Members(membership.clone()));
         }
         known.into_iter().for_each(|(node, address, incarnation)| {
@@ -242,7 +251,17 @@ impl Running {
         tokio::task::spawn_local(run_ticks(Rc::clone(&router), metrics, manager.listens()));
         tracing::info!(version = VERSION, clients = %front.local_addr(), "started");
         let manager = manager.clone();
-        Ok(Self { manager, shared, router, front, http, fatals, hand_overs, _watch: watch })
+        Ok(Self {
+            manager,
+            shared,
+            router,
+            front,
+            http,
+            fatals,
+            hand_overs,
+            removed,
+            _watch: watch,
+        })
     }
 
     /// Ends the node; if `orderly`, its mastership is handed over and replies go out first.
@@ -442,7 +461,11 @@ async fn run_peers(router: Rc<Router>, mut events: UnboundedReceiver<PeerEvent>)
             PeerEvent::Messages { from, messages } => {
                 for message in messages {
                     if let Message::Heartbeat(heartbeat) = &message {
+                        router.note_view(from, heartbeat.view);
                         router.with_host(|host, now, _| host.note_heartbeat(now, from, heartbeat));
+                    }
+                    if let Message::InForce(told) = &message {
+                        router.note_view(from, told.charter.view);
                     }
                     router.receive(from, message);
                 }

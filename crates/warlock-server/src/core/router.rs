@@ -3,7 +3,7 @@
 //! `warlock_paxos::Node`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use warlock_node::{Effect, Fatal, Host, JoinReply, JoinWish};
 use warlock_paxos::{
-    Ballot, Batch, ChangeRequest, Commander, Incarnation, Input, Instant, LogTime, Message, NodeId,
-    Output, P1b, P2b, PValue, Record, RoleName, Scout, Slot, addressee, route_message,
+    Ballot, Batch, ChangeRequest, Commander, Incarnation, Input, Instant, LogTime, Membership,
+    Message, NodeId, Output, P1b, P2b, PValue, Record, RoleName, Scout, Slot, View, addressee,
+    route_message,
 };
 
 use super::disk::{LogHandle, SnapshotHandle};
@@ -107,6 +108,8 @@ pub(super) struct Router {
     effects: RefCell<Vec<Effect>>,
     outlets: Outlets,
     /// Nodes that want to join, by the number that the host knows them by.
+    /// The membership that this node is no part of, and who is known to know that it is in force.
+    farewell: RefCell<Option<(Membership, BTreeSet<NodeId>)>>,
     newcomers: RefCell<BTreeMap<u64, oneshot::Sender<JoinReply>>>,
     next_newcomer: Cell<u64>,
     /// Addresses that the settings name.
@@ -147,9 +150,27 @@ impl Router {
             host: RefCell::new(host),
             effects: RefCell::default(),
             outlets,
+            farewell: RefCell::default(),
             newcomers: RefCell::default(),
             next_newcomer: Cell::new(1),
             addresses,
+        }
+    }
+
+    /// Ends the node when a quorum of `membership`, which it is no part of, is in that view. Until
+    /// then it may be the only one that knows of it, and its vote in the view before is missed.
+    pub(super) fn retire(&self, membership: Membership) {
+        self.transport.enter(&membership, &self.addresses);
+        *self.farewell.borrow_mut() = Some((membership, BTreeSet::new()));
+    }
+
+    /// Takes note that a node has said which view it is in.
+    pub(super) fn note_view(&self, node: NodeId, view: View) {
+        let mut farewell = self.farewell.borrow_mut();
+        let Some((membership, knowing)) = farewell.as_mut() else { return };
+        let news = view >= membership.view() && knowing.insert(node);
+        if news && membership.is_quorum(|node| knowing.contains(&node)) {
+            self.fail(Fatal::Retired);
         }
     }
 
@@ -298,7 +319,7 @@ impl Router {
                 }
             }
             Effect::Members(membership) => self.transport.enter(&membership, &self.addresses),
-            Effect::Retired => self.fail(Fatal::Retired),
+            Effect::Retired(membership) => self.retire(membership),
             Effect::Fatal(fatal) => self.fail(fatal),
             Effect::HandedOver => {
                 let _ = self.outlets.handed_over.send(());

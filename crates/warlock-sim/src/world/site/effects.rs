@@ -183,7 +183,7 @@ impl World {
                 | Effect::Join { .. }
                 | Effect::Joined(..)
                 | Effect::Members(_)
-                | Effect::Retired
+                | Effect::Retired(_)
                 | Effect::HandedOver => {}
             }
         }
