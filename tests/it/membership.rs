@@ -242,6 +242,29 @@ fn what_would_be_is_shown_and_nothing_done() {
 }
 
 #[test]
+fn a_node_that_is_reset_gets_everything_again() {
+    let mut cluster = Cluster::builder().set("wal.segment_bytes", "1048576").start();
+    let traffic = Traffic::start(3, &cluster.addresses()[..1]);
+    traffic.await_acknowledged(10 * SOME);
+    let reset = cluster.others(1).into_iter().max().unwrap();
+    let text = ok(cluster.node(reset), &["reset"]);
+    assert_eq!(text, format!("n{reset} has its data again\n"));
+    let log = cluster.node(reset).log_text();
+    assert!(log.contains("forgetting the state of this node"), "{log}");
+    assert!(log.contains("installed a snapshot of a peer"), "{log}");
+    traffic.await_acknowledged(SOME);
+    let ledger = traffic.stop();
+    ledger.check(&mut cluster.clients());
+    cluster.await_agreement();
+    // Its vote counts as before: with one of the others gone, the two left are a quorum.
+    let gone = cluster.others(reset).into_iter().max().unwrap();
+    cluster.node_mut(gone).kill();
+    ledger.check(&mut cluster.clients());
+    let text = refusal(cluster.node(reset), &["reset"]);
+    assert!(text.contains("start the nodes that are down first"), "{text}");
+}
+
+#[test]
 fn of_two_operators_only_one_is_obeyed() {
     let mut cluster = Cluster::builder().nodes(5).start();
     let master = cluster.master();

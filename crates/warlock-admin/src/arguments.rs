@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 
     /// Longest time for everything, such as 500ms, 5s or 2m [default: 5s; what changes the
-    /// cluster and wait-ready: 30s; join: 10m].
+    /// cluster and wait-ready: 30s; join and reset: 10m].
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -147,6 +147,11 @@ pub(crate) enum Action {
         #[arg(value_parser = node)]
         node: Option<u16>,
     },
+    /// Have the node forget its data, and get all of it from the others again.
+    ///
+    /// What it promised stays, so that it goes on voting under its number. Refused while the others
+    /// could not do without it.
+    Reset,
     /// Have the node take a snapshot, beside everything else that it does.
     Snapshot,
     /// Show the versions of this program and of every node.
@@ -187,7 +192,7 @@ impl Arguments {
     pub(crate) fn timeout(&self) -> Duration {
         let standard = match self.action {
             Action::WaitReady => TIMEOUT_READY,
-            Action::Join { .. } => TIMEOUT_JOIN,
+            Action::Join { .. } | Action::Reset => TIMEOUT_JOIN,
             Action::Leave { .. }
             | Action::Remove { .. }
             | Action::Replace { .. }

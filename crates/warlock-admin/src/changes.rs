@@ -158,6 +158,42 @@ impl<'a> Operator<'a> {
         }
     }
 
+    /// Has the node that is asked forget its state, and waits until it has it again.
+    pub(crate) async fn reset(&mut self) -> Result<(), Failure> {
+        let node = self.membership().await?.node;
+        let before = self.start_of_node().await?;
+        self.ask(&Command::new("WARLOCK").arg("RESET")).await?;
+        loop {
+            let progress = match self.start_of_node().await {
+                Ok(now) if now != before => match self.status().await {
+                    Ok(status) => match status.nodes.iter().find(|known| known.id == node) {
+                        Some(own) if own.is_level() && status.master().is_some() => break,
+                        Some(own) => own.progress(),
+                        None => "starts".to_owned(),
+                    },
+                    Err(_) => "starts".to_owned(),
+                },
+                Ok(_) | Err(_) => "starts again without its data".to_owned(),
+            };
+            self.pause(&format!("n{node} {progress}")).await?;
+        }
+        self.output.progress_end();
+        match self.output.json {
+            true => self.output.print_json(&json!({ "node": node, "reset": "done" })),
+            false => self.output.print(format!("n{node} has its data again\n").as_bytes()),
+        }
+        Ok(())
+    }
+
+    /// A word that differs from start to start of the node that is asked.
+    async fn start_of_node(&self) -> Result<String, Failure> {
+        let value = self.ask(&Command::new("INFO").arg("server")).await?;
+        let text = crate::reply::raw(&value);
+        let text = String::from_utf8_lossy(&text);
+        let id = text.lines().find_map(|line| line.trim().strip_prefix("run_id:"));
+        id.map(str::to_owned).ok_or_else(|| Failure::not_understood("INFO"))
+    }
+
     /// Asks the master to hand over, and gives the one that leads then.
     async fn hand_over(&mut self, to: Option<u64>, before: u64) -> Result<u64, Failure> {
         let command = Command::new("WARLOCK").arg("TRANSFER");
@@ -280,6 +316,7 @@ fn refused(text: &str) -> Failure {
         ("of the new voters only", "start the nodes that are down, or join others first"),
         ("is in force, look again", "somebody else changed the membership: look, and decide anew"),
         ("is never used again", "start the node with an empty data directory and that node_id"),
+        ("would be lost", "start the nodes that are down first"),
         ("does not answer", "start that node, or name another one"),
         ("is no member", "see who is with `warlock-admin members`"),
         ("no voter left", "join another node first, or stop this one"),

@@ -46,6 +46,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Action::Promote { node, dry } => {
             operator.change(&["PROMOTE".to_owned(), node.to_string()], dry.dry_run).await?;
         }
+        Action::Reset => operator.reset().await?,
         Action::TransferMaster { node } => operator.transfer(node.map(u64::from)).await?,
         Action::Status => {
             let status: Status = describe(&client, "STATUS").await?;

@@ -130,6 +130,11 @@ impl Members {
 }
 
 impl Node {
+    /// Whether the node has what the master has, or nearly.
+    pub(crate) fn is_level(&self) -> bool {
+        self.state == "up" && self.applied > 0 && self.lag < 100
+    }
+
     /// How far the node is with catching up.
     pub(crate) fn progress(&self) -> String {
         match &self.snapshot {

@@ -55,6 +55,8 @@ pub enum Fatal {
     Retired,
     /// No cluster takes the node.
     NotAdmitted(String),
+    /// An operator wants the node to forget its state.
+    Reset,
 }
 
 /// A node that wants to belong to the cluster.
@@ -168,6 +170,9 @@ pub enum Effect {
         /// Without a vote.
         observer: bool,
     },
+    /// The owner must end the node in order, and start it again after
+    /// [`Recovery::forget`](crate::Recovery::forget).
+    Reset,
     /// The owner must answer a node that wants to join; names who asked.
     Joined(u64, JoinReply),
     /// The membership in force is another: the owner must connect with its nodes and no others.

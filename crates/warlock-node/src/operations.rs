@@ -19,6 +19,8 @@ pub enum Operation {
         /// It shall have no vote.
         observer: bool,
     },
+    /// This node shall forget its state, and get it from its peers.
+    Reset,
 }
 
 /// A change of the membership as it is asked for.
@@ -87,6 +89,8 @@ impl Operation {
             b"VOTERS" => |nodes| (!nodes.is_empty()).then(|| What::Voters(nodes.to_vec())),
             b"TRANSFER" => return Some(transfer(&rest)),
             b"JOIN" => return Some(join(&rest)),
+            b"RESET" if rest.is_empty() => return Some(Ok(Self::Reset)),
+            b"RESET" => return Some(Err(SYNTAX.to_owned())),
             _ => return None,
         };
         Some(change(&rest, what))
@@ -309,6 +313,7 @@ mod tests {
         assert_eq!(parse("WARLOCK REMOVE 1 VIEW 7 DRYRUN"), Some(Ok(dry)));
         assert_eq!(parse("WARLOCK TRANSFER"), Some(Ok(Operation::Transfer(None))));
         assert_eq!(parse("WARLOCK TRANSFER 2"), Some(Ok(Operation::Transfer(Some(node(2))))));
+        assert_eq!(parse("WARLOCK RESET"), Some(Ok(Operation::Reset)));
         let join = Operation::Join { address: "a:1".into(), observer: true };
         assert_eq!(parse("WARLOCK JOIN a:1 OBSERVER"), Some(Ok(join)));
         assert_eq!(parse("WARLOCK STATUS"), None);
@@ -334,6 +339,7 @@ mod tests {
             "WARLOCK JOIN :1",
             "WARLOCK JOIN host:0",
             "WARLOCK JOIN host:1 VOTER",
+            "WARLOCK RESET now",
         ] {
             let error = parse(wrong).unwrap().unwrap_err();
             assert!(error.starts_with("ERR "), "{wrong}: {error}");

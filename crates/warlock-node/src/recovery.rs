@@ -82,6 +82,29 @@ pub struct Recovery<D: Disk> {
 }
 
 impl<D: Disk> Recovery<D> {
+    /// Has the data directory on `disk` forget the state of the node, so that its peers have to tell
+    /// it all of it. What it promised and accepted stays: it goes on voting under its name (P7).
+    ///
+    /// A failure in between leaves a state that is a part of what it was.
+    ///
+    /// # Errors
+    /// What is wrong with the directory and what to do, for the operator.
+    pub fn forget(disk: D, options: &RecoveryOptions<'_>) -> Result<(), String> {
+        let identity = own_identity(&disk, options)?;
+        let wal_options = WalOptions {
+            segment_bytes: options.segment_bytes,
+            salt: salt(identity.incarnation()),
+            may_create: identity.starts() == 0,
+        };
+        let (mut wal, recovered) =
+            Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
+        report(&recovered)?;
+        // In this order: what no snapshot covers is unknown from then on, and never taken for empty.
+        wal.truncate_below(recovered.decided).map_err(|error| error.to_string())?;
+        wal.sync().map_err(|error| error.to_string())?;
+        Snapshots::new(disk).remove_all().map_err(|error| error.to_string())
+    }
+
     /// Reads the data directory on `disk`, and makes a new one if it is empty.
     ///
     /// # Errors

@@ -13,6 +13,6 @@ mod service;
 pub mod settings;
 mod shutdown;
 
-pub use core::{RunError, run};
+pub use core::{RunError, Start, run};
 pub use peer::frame;
 pub use warlock_node::status;

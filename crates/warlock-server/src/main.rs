@@ -6,6 +6,7 @@
 mod manual;
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use rustix::process::{Signal, getpid, kill_process};
-use warlock_server::RunError;
 use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{ClusterStart, Layers, Problems, Settings, keys};
+use warlock_server::{RunError, Start};
 
 #[cfg(warlock_mutants)]
 compile_error!("warlock_mutants: warlockd is never built with mutants");
@@ -33,6 +34,9 @@ const USELESS: u8 = 3;
 
 /// How long an orderly stop may take after the parent process ended.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The flag of a start without state.
+const FORGET: &str = "--forget-state";
 
 const ABOUT: &str =
     "A strongly consistent lock manager and key-value store that speaks the Redis protocol";
@@ -80,6 +84,10 @@ struct Cli {
     /// Join the cluster of which a member listens for peers here
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
+
+    /// Start without the state, which peers have to tell: what `warlock-admin reset` does
+    #[arg(long, hide = true)]
+    forget_state: bool,
 
     /// Stop when standard input ends: the lifeline of a node that another process started
     #[arg(long, hide = true)]
@@ -153,7 +161,10 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&format!("cannot write into {}: {error}", directory.display())),
         },
-        None => run_node(cli.config, cli.exit_with_stdin, flags),
+        None => {
+            let start = if cli.forget_state { Start::Forgotten } else { Start::Kept };
+            run_node(cli.config, cli.exit_with_stdin, start, flags)
+        }
     }
 }
 
@@ -194,6 +205,7 @@ fn start_flags(bootstrap: bool, join: Option<String>) -> Vec<(String, String)> {
 fn run_node(
     file: Option<PathBuf>,
     exit_with_stdin: bool,
+    start: Start,
     flags: Vec<(String, String)>,
 ) -> ExitCode {
     let settings = match read_settings(file.as_deref(), flags) {
@@ -216,10 +228,11 @@ fn run_node(
     if exit_with_stdin && let Err(error) = hold_lifeline() {
         return failed(&error);
     }
-    let outcome = warlock_server::run(settings, file);
+    let outcome = warlock_server::run(settings, file, start);
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Reset) => failed(&start_again_without_state()),
         Err(error) => {
             complain(&error);
             let for_ever = matches!(error, RunError::Diverged(_) | RunError::Removed(_));
@@ -296,6 +309,20 @@ fn summary(file: &Path, settings: &Settings) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Becomes a new process of the same program and arguments that forgets the state first: nothing of
+/// the old one can be left behind, and whoever watches the process sees no end. Returns only if
+/// that fails.
+fn start_again_without_state() -> io::Error {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == FORGET) {
+        arguments.insert(0, FORGET.into());
+    }
+    match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    }
 }
 
 /// Stops the node in order when standard input ends, and at once if that takes too long.

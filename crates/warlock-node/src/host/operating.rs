@@ -60,6 +60,7 @@ impl Host {
             },
             Operation::Transfer(to) => self.transfer(now, to, out),
             Operation::Join { address, observer } => self.join(address, observer, out),
+            Operation::Reset => self.reset(now, out),
         };
         answer(client, outcome, out);
     }
@@ -234,6 +235,24 @@ impl Host {
         }
         out.push(Effect::Transfer(to));
         Ok(r#"{"transfer":"begun"}"#.to_owned())
+    }
+
+    fn reset(&self, now: Instant, out: &mut Vec<Effect>) -> Result<String, String> {
+        let overview = &self.options.overview;
+        let (node, membership) = (self.options.node, overview.membership());
+        if overview.master().is_none() {
+            return Err("REFUSED there is no master that could tell this node its state".to_owned());
+        }
+        let others = |other: NodeId| other != node && overview.answers(now, other);
+        if membership.is_voter(node) && !membership.is_quorum(others) {
+            return Err(format!(
+                "REFUSED of the other voters fewer answer than are a quorum, which is {}: what only \
+                 this node holds would be lost",
+                membership.quorum()
+            ));
+        }
+        out.push(Effect::Reset);
+        Ok(r#"{"reset":"begun"}"#.to_owned())
     }
 
     fn join(

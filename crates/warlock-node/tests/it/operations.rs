@@ -21,6 +21,9 @@ fn a_change_that_cannot_be_is_refused_with_the_reason() {
     rig.expect("WARLOCK TRANSFER 1\r\n", "-REFUSED n1 is the master already\r\n");
     rig.expect("WARLOCK TRANSFER\r\n", "-REFUSED there is no other voter\r\n");
     rig.expect("WARLOCK PROMOTE x\r\n", "-ERR a node is a number from 1 to 65535\r\n");
+    let alone = "-REFUSED of the other voters fewer answer than are a quorum, which is 1: what only \
+                 this node holds would be lost\r\n";
+    rig.expect("WARLOCK RESET\r\n", alone);
     let member = "-REFUSED this node belongs to a cluster already: v1[n1]; a node of a new data \
                   directory can join\r\n";
     rig.expect("WARLOCK JOIN host:1\r\n", member);

@@ -270,6 +270,7 @@ impl Rig {
                 Effect::Members(_) => {}
                 Effect::Transfer(_)
                 | Effect::Join { .. }
+                | Effect::Reset
                 | Effect::Joined(..)
                 | Effect::Retired(_)
                 | Effect::Fatal(_)

@@ -89,6 +89,8 @@ pub enum RunError {
     Removed(String),
     /// No cluster takes the node.
     Join(String),
+    /// Not a failure: the node is to be started again without its state.
+    Reset,
 }
 
 impl std::fmt::Display for RunError {
@@ -114,6 +116,7 @@ impl std::fmt::Display for RunError {
                  it serves nothing wrong. Keep the data directory for diagnosis"
             ),
             Self::Removed(reason) => f.write_str(reason),
+            Self::Reset => f.write_str("the node starts again without its state"),
             Self::Join(reason) => write!(f, "cannot join the cluster: {reason}"),
         }
     }
@@ -121,36 +124,51 @@ impl std::fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// How a node starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what its data directory holds.
+    Kept,
+    /// Without its state, which its peers tell it; what it promised stays.
+    Forgotten,
+}
+
 /// Runs a node until it is told to stop.
 ///
 /// # Errors
 /// [`RunError`] says why the node could not start, or had to end.
-pub fn run(settings: Settings, settings_file: Option<PathBuf>) -> Result<(), RunError> {
+pub fn run(
+    settings: Settings,
+    settings_file: Option<PathBuf>,
+    start: Start,
+) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunError::System)?;
     let manager = Manager::of_this_process();
-    let node = run_node(settings, settings_file, &manager);
+    let node = run_node(settings, settings_file, start, &manager);
     LocalSet::new().block_on(&runtime, node).inspect_err(|error| manager.tell_failure(error))
 }
 
 async fn run_node(
     settings: Settings,
     settings_file: Option<PathBuf>,
+    start: Start,
     manager: &Manager,
 ) -> Result<(), RunError> {
     let shutdown = Shutdown::install().map_err(RunError::System)?;
     let listeners = Listeners::bind(&settings).await?;
-    let recovery = recovery::run(&settings, manager)?;
+    let recovery = recovery::run(&settings, start, manager)?;
     let mut node = Running::start(&settings, settings_file, listeners, recovery, manager)?;
     let node_removed = node.removed.take();
     let fatal = tokio::select! {
         () = shutdown.requested() => None,
         fatal = node.fatals.recv() => fatal,
     };
-    node.stop(fatal.is_none()).await;
+    node.stop(matches!(fatal, None | Some(Fatal::Reset))).await;
     match fatal {
+        Some(Fatal::Reset) => Err(RunError::Reset),
         None => Ok(()),
         Some(Fatal::Retired) => node_removed.map_or(Ok(()), |why| Err(RunError::Removed(why))),
         Some(Fatal::Diverged(slot)) => Err(RunError::Diverged(slot.to_string())),

@@ -11,7 +11,7 @@ use warlock_paxos::Incarnation;
 use warlock_store::limits::SHARDS;
 use warlock_wal::{FsDisk, Identity};
 
-use super::RunError;
+use super::{RunError, Start};
 use crate::peer::IncarnationCheck;
 use crate::service::{Manager, Progress, StartWatch};
 use crate::settings::{Durability, Settings};
@@ -20,11 +20,15 @@ use crate::settings::{Durability, Settings};
 const CREW_MAX: usize = 8;
 
 /// Reads the data directory of `settings`, and makes a new one if it is empty.
-pub(super) fn run(settings: &Settings, manager: &Manager) -> Result<Recovery<FsDisk>, RunError> {
+pub(super) fn run(
+    settings: &Settings,
+    start: Start,
+    manager: &Manager,
+) -> Result<Recovery<FsDisk>, RunError> {
     let refuse = |reason| RunError::Data { path: settings.data_dir.clone(), reason };
     let disk = open_directory(&settings.data_dir, settings.durability).map_err(refuse)?;
     let _watch = watch_reading(manager, &disk).map_err(RunError::System)?;
-    read(settings, disk).map_err(refuse)
+    read(settings, start, disk).map_err(refuse)
 }
 
 /// Tells the service manager how much is read, for as long as the answer is kept.
@@ -56,7 +60,7 @@ pub(super) fn incarnation_check(identity: Identity<FsDisk>) -> IncarnationCheck 
     })
 }
 
-fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
+fn read(settings: &Settings, start: Start, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
     let options = RecoveryOptions {
         cluster: &settings.cluster.name,
         node: settings.node_id,
@@ -66,6 +70,10 @@ fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
         entropy: u64::from_le_bytes(random_bytes()?),
         crew,
     };
+    if start == Start::Forgotten {
+        tracing::warn!("forgetting the state of this node: its peers have to tell it");
+        Recovery::forget(disk.clone(), &options)?;
+    }
     Recovery::run(disk, &options)
 }
 

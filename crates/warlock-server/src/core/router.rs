@@ -318,6 +318,7 @@ impl Router {
                     let _ = waiting.send(reply);
                 }
             }
+            Effect::Reset => self.fail(Fatal::Reset),
             Effect::Members(membership) => self.transport.enter(&membership, &self.addresses),
             Effect::Retired(membership) => self.retire(membership),
             Effect::Fatal(fatal) => self.fail(fatal),

@@ -21,6 +21,10 @@ pub(super) const COMMANDS: &[CommandSpec] =
             subcommand("warlock|digest", "Return applied slot and state digest of this node"),
             subcommand("warlock|ready", "Return OK if linearizable requests are served"),
             subcommand("warlock|snapshot", "Have this node take a snapshot, and do not wait"),
+            subcommand(
+                "warlock|reset",
+                "Have this node forget its data and get it from the others",
+            ),
             subcommand("warlock|version", "Return the version of this node"),
             subcommand("warlock|help", "Print this help"),
         ])];

@@ -79,6 +79,19 @@ impl<D: Disk> Snapshots<D> {
         &self.disk
     }
 
+    /// Removes every snapshot, durably; the log must not count on any of them.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn remove_all(&self) -> Result<(), SnapshotError> {
+        for slot in self.slots()? {
+            let file = name(slot);
+            self.disk.remove(&file).doing("remove", &file)?;
+        }
+        self.disk.sync_directory().doing("sync", ".")?;
+        Ok(())
+    }
+
     /// Opens the snapshot of the slots below `slot`.
     ///
     /// # Errors

@@ -175,12 +175,13 @@ impl World {
                     self.send(index, to, &warlock_paxos::Message::SnapshotChunk(chunk));
                 }
                 Effect::Fatal(Fatal::Diverged(slot)) => self.diverged(index, slot),
-                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_)) => {}
+                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_) | Fatal::Reset) => {}
                 Effect::Fatal(Fatal::Disk(_)) => self.stop_by_disk(index),
                 // Operators of simulated clusters speak with the leader itself.
                 Effect::Change { .. }
                 | Effect::Transfer(_)
                 | Effect::Join { .. }
+                | Effect::Reset
                 | Effect::Joined(..)
                 | Effect::Members(_)
                 | Effect::Retired(_)
