@@ -81,6 +81,24 @@ impl Node {
         fs::write(&self.settings, text).expect("settings can be written");
     }
 
+    /// Makes another node of it: with this number, an empty data directory, and the address of a
+    /// member by which it joins.
+    ///
+    /// # Panics
+    /// If its settings are not what this program wrote.
+    pub fn become_newcomer(&self, number: u16, by: &str) {
+        // A new directory has no identity.
+        let _absent = fs::remove_dir_all(&self.data);
+        let text = read(&self.settings);
+        let (_, rest) = text.split_once('\n').expect("the number is in the first line");
+        let (common, start) = rest.split_once("[cluster]\n").expect("settings have a cluster");
+        let name = start.lines().next().expect("a cluster has a name");
+        let text = format!(
+            "node_id = {number}\n{common}[cluster]\n{name}\nstart = \"join\"\njoin = \"{by}\"\n"
+        );
+        fs::write(&self.settings, text).expect("settings can be written");
+    }
+
     /// Starts the process. Does not wait until it serves.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "n{} runs already", self.id);
