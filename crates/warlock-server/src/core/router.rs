@@ -25,6 +25,7 @@ use crate::front::AnswerQueue;
 use crate::peer::Transport;
 
 /// What the acceptor's task takes.
+#[expect(clippy::large_enum_variant, reason = "nearly all are inputs; a box would cost each")]
 pub(super) enum AcceptorItem {
     /// From a role or a node.
     Input(Input),
