@@ -126,7 +126,7 @@ impl<'a> Operator<'a> {
     }
 
     /// Has the node that is asked join a cluster, and waits until it has.
-    pub(crate) async fn join(&mut self, address: &str, observer: bool) -> Result<(), Failure> {
+    pub(crate) async fn join(&self, address: &str, observer: bool) -> Result<(), Failure> {
         let mut command = Command::new("WARLOCK").arg("JOIN").arg(address);
         if observer {
             command = command.arg("OBSERVER");
@@ -159,7 +159,7 @@ impl<'a> Operator<'a> {
     }
 
     /// Has the node that is asked forget its state, and waits until it has it again.
-    pub(crate) async fn reset(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn reset(&self) -> Result<(), Failure> {
         let node = self.membership().await?.node;
         let before = self.start_of_node().await?;
         self.ask(&Command::new("WARLOCK").arg("RESET")).await?;
@@ -210,7 +210,7 @@ impl<'a> Operator<'a> {
         }
     }
 
-    async fn await_view(&mut self, view: u64) -> Result<(), Failure> {
+    async fn await_view(&self, view: u64) -> Result<(), Failure> {
         loop {
             // The node asked may be the one that goes: another one answers then.
             if let Ok(known) = self.membership().await
@@ -242,18 +242,18 @@ impl<'a> Operator<'a> {
                     text["TRYAGAIN ".len()..].to_owned()
                 }
                 Error::Refused(text) => text,
-                Error::Server(text) => return Err(refused(&text)),
-                other => return Err(other.into()),
+                error @ (Error::Connect { .. }
+                | Error::Unknown(_)
+                | Error::Server(_)
+                | Error::Protocol(_)
+                | Error::Usage(_)) => return Err(failure(error)),
             };
             self.pause(&why).await?;
         }
     }
 
     async fn ask(&self, command: &Command) -> Result<Value, Failure> {
-        self.client.call(command).await.map_err(|error| match error {
-            Error::Server(text) => refused(&text),
-            other => other.into(),
-        })
+        self.client.call(command).await.map_err(failure)
     }
 
     async fn membership(&self) -> Result<Membership, Failure> {
@@ -300,6 +300,10 @@ impl<'a> Operator<'a> {
         sleep(PAUSE).await;
         Ok(())
     }
+}
+
+fn failure(error: Error) -> Failure {
+    if let Error::Server(text) = error { refused(&text) } else { error.into() }
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(value: &Value, what: &str) -> Result<T, Failure> {

@@ -82,8 +82,8 @@ pub struct Recovery<D: Disk> {
 }
 
 impl<D: Disk> Recovery<D> {
-    /// Has the data directory on `disk` forget the state of the node, so that its peers have to tell
-    /// it all of it. What it promised and accepted stays: it goes on voting under its name (P7).
+    /// Has the data directory on `disk` forget the state of the node, so that its peers have to
+    /// tell it all of it. What it promised and accepted stays: it goes on voting under its name (P7).
     ///
     /// A failure in between leaves a state that is a part of what it was.
     ///
@@ -99,7 +99,7 @@ impl<D: Disk> Recovery<D> {
         let (mut wal, recovered) =
             Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
         report(&recovered)?;
-        // In this order: what no snapshot covers is unknown from then on, and never taken for empty.
+        // In this order: what no snapshot covers is unknown then, and never taken for empty.
         wal.truncate_below(recovered.decided).map_err(|error| error.to_string())?;
         wal.sync().map_err(|error| error.to_string())?;
         Snapshots::new(disk).remove_all().map_err(|error| error.to_string())

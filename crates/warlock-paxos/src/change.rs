@@ -173,6 +173,31 @@ pub enum Refusal {
     AddressTooLong,
 }
 
+impl Refusal {
+    /// Whether the same change may be granted a little later, or to somebody who looked again.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        match self {
+            Self::NotMaster { .. }
+            | Self::NotSettled
+            | Self::ChangeInFlight
+            | Self::WrongView { .. }
+            | Self::WouldLoseQuorum { .. }
+            | Self::OldVersion { .. }
+            | Self::NotCaughtUp { .. }
+            | Self::NotRunning { .. } => true,
+            Self::IdReused { .. }
+            | Self::OtherIncarnation { .. }
+            | Self::UnknownNode { .. }
+            | Self::NoChange
+            | Self::NoVoters
+            | Self::TooManyVoters
+            | Self::TooManyObservers
+            | Self::AddressTooLong => false,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -332,8 +332,8 @@ impl Membership {
         Self::checked(charter)
     }
 
-    /// This membership with what `known` says of addresses and data directories that it lacks: those
-    /// of its founders, which their settings named and no change ever did.
+    /// This membership with what `known` says of addresses and data directories that it lacks:
+    /// those of its founders, which their settings named and no change ever did.
     #[must_use]
     pub fn completed(
         &self,

@@ -28,8 +28,8 @@ const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
 
-/// To start the node again is of no use: its state differs from the master's, so that it would serve
-/// wrong data, or it was removed.
+/// To start the node again is of no use: its state differs from the master's, so that it would
+/// serve wrong data, or it was removed.
 const USELESS: u8 = 3;
 
 /// How long an orderly stop may take after the parent process ended.

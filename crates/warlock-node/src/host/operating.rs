@@ -172,18 +172,19 @@ impl Host {
 
     /// What a client is told; `NOTMASTER` names the node and the address to ask instead.
     fn refusal(&self, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::NotMaster { master: Some(node) } => {
-                format!("NOTMASTER {node} {}", self.options.overview.client_addr(*node))
-            }
-            Refusal::NotMaster { master: None } => {
-                "CLUSTERDOWN no master with a quorum can be reached".to_owned()
-            }
-            Refusal::NotSettled | Refusal::ChangeInFlight | Refusal::NotCaughtUp { .. } => {
-                format!("TRYAGAIN {refusal}")
-            }
-            other => format!("REFUSED {other}"),
+        if let Refusal::NotMaster { master } = refusal {
+            return match master {
+                Some(node) => {
+                    format!("NOTMASTER {node} {}", self.options.overview.client_addr(*node))
+                }
+                None => "CLUSTERDOWN no master with a quorum can be reached".to_owned(),
+            };
         }
+        let soon = matches!(
+            refusal,
+            Refusal::NotSettled | Refusal::ChangeInFlight | Refusal::NotCaughtUp { .. }
+        );
+        format!("{} {refusal}", if soon { "TRYAGAIN" } else { "REFUSED" })
     }
 
     fn join_reply(&self, node: NodeId, verdict: &Verdict) -> JoinReply {
@@ -191,19 +192,13 @@ impl Host {
         let so_far = membership.is_member(node).then(|| membership.clone());
         match verdict {
             Verdict::Decided(_) | Verdict::Unknown => JoinReply::Later(verdict.to_string(), so_far),
-            Verdict::Refused(refusal) => match refusal {
-                Refusal::NotMaster { master: Some(node) } => {
-                    JoinReply::Elsewhere(self.options.overview.peer_addr(*node).to_owned())
-                }
-                Refusal::NotMaster { master: None }
-                | Refusal::NotSettled
-                | Refusal::ChangeInFlight
-                | Refusal::WrongView { .. }
-                | Refusal::NotCaughtUp { .. }
-                | Refusal::NotRunning { .. }
-                | Refusal::WouldLoseQuorum { .. } => JoinReply::Later(refusal.to_string(), so_far),
-                for_ever => JoinReply::Refused(for_ever.to_string()),
-            },
+            Verdict::Refused(Refusal::NotMaster { master: Some(node) }) => {
+                JoinReply::Elsewhere(self.options.overview.peer_addr(*node).to_owned())
+            }
+            Verdict::Refused(refusal) if refusal.passes() => {
+                JoinReply::Later(refusal.to_string(), so_far)
+            }
+            Verdict::Refused(refusal) => JoinReply::Refused(refusal.to_string()),
         }
     }
 
@@ -246,8 +241,8 @@ impl Host {
         let others = |other: NodeId| other != node && overview.answers(now, other);
         if membership.is_voter(node) && !membership.is_quorum(others) {
             return Err(format!(
-                "REFUSED of the other voters fewer answer than are a quorum, which is {}: what only \
-                 this node holds would be lost",
+                "REFUSED of the other voters fewer answer than are a quorum, which is {}: what \
+                 only this node holds would be lost",
                 membership.quorum()
             ));
         }

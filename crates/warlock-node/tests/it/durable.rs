@@ -81,23 +81,23 @@ fn with_two_snapshots() -> (FaultyDisk, Slot, Slot) {
     assert_eq!(rig.snapshots, 2);
     rig.expect("SET last 1\r\n", "+OK\r\n");
     let disk = rig.disk.restart(Outcome::Kept);
-    let slots = Snapshots::new(disk.clone()).slots().unwrap();
+    let slots = Snapshots::new(disk.clone()).slots().expect("the disk works");
     (disk, slots[0], slots[1])
 }
 
 /// Writes the snapshot anew, in order as a file, but without what its last chunk says.
 fn spoil(disk: &FaultyDisk, slot: Slot) {
     let snapshots = Snapshots::new(disk.clone());
-    let mut reader = snapshots.open(slot).unwrap();
+    let mut reader = snapshots.open(slot).expect("the disk works");
     let meta = reader.meta().clone();
     let mut chunks = Vec::new();
-    while let Some(chunk) = reader.next_chunk().unwrap() {
+    while let Some(chunk) = reader.next_chunk().expect("the disk works") {
         chunks.push(chunk);
     }
     chunks.pop();
-    let mut writer = snapshots.begin(&meta).unwrap();
-    chunks.iter().for_each(|chunk| writer.write_chunk(chunk).unwrap());
-    writer.finish().unwrap();
+    let mut writer = snapshots.begin(&meta).expect("the disk works");
+    chunks.iter().for_each(|chunk| writer.write_chunk(chunk).expect("the disk works"));
+    writer.finish().expect("the disk works");
 }
 
 #[test]

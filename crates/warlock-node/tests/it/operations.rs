@@ -21,8 +21,8 @@ fn a_change_that_cannot_be_is_refused_with_the_reason() {
     rig.expect("WARLOCK TRANSFER 1\r\n", "-REFUSED n1 is the master already\r\n");
     rig.expect("WARLOCK TRANSFER\r\n", "-REFUSED there is no other voter\r\n");
     rig.expect("WARLOCK PROMOTE x\r\n", "-ERR a node is a number from 1 to 65535\r\n");
-    let alone = "-REFUSED of the other voters fewer answer than are a quorum, which is 1: what only \
-                 this node holds would be lost\r\n";
+    let alone = "-REFUSED of the other voters fewer answer than are a quorum, which is 1: what \
+                 only this node holds would be lost\r\n";
     rig.expect("WARLOCK RESET\r\n", alone);
     let member = "-REFUSED this node belongs to a cluster already: v1[n1]; a node of a new data \
                   directory can join\r\n";
@@ -40,7 +40,8 @@ fn replies_keep_their_order_around_an_operation() {
 
 #[test]
 fn the_membership_is_told_as_json() {
-    let members = r#"{"node":1,"view":1,"transitional":false,"members":[{"id":1,"seat":"voter","peer":"","incarnation":null}]}"#;
+    let member = r#"{"id":1,"seat":"voter","peer":"","incarnation":null}"#;
+    let members = format!(r#"{{"node":1,"view":1,"transitional":false,"members":[{member}]}}"#);
     let expected = format!("${}\r\n{members}\r\n", members.len());
     rig().expect("WARLOCK MEMBERSHIP\r\n", &expected);
 }

@@ -76,17 +76,8 @@ impl Rig {
         let timing =
             Timing::new(Span::from_millis(500), Span::from_millis(100), 50).expect("they fit");
         let membership = Membership::new(View::new(1), [NODE]);
-        let Recovery {
-            wal,
-            snapshots,
-            applier,
-            reader,
-            roles,
-            log_time,
-            log_start,
-            incarnation,
-            ..
-        } = recovery;
+        let (log_start, incarnation) = (recovery.log_start, recovery.incarnation);
+        let Recovery { wal, snapshots, applier, reader, roles, log_time, .. } = recovery;
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let ballot = roles.leader.ballot;
         let shared = Arc::new(Shared::new(reader, overview(timing).status(now, applied)));
@@ -265,7 +256,7 @@ impl Rig {
                 | Effect::LogRead { .. }
                 | Effect::SendChunk { .. } => panic!("there is no other node: {effect:?}"),
                 Effect::Change { ticket, request, dry_run } => {
-                    self.change(ticket, &request, dry_run)
+                    self.change(ticket, &request, dry_run);
                 }
                 Effect::Members(_) => {}
                 Effect::Transfer(_)

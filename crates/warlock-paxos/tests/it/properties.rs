@@ -144,10 +144,12 @@ fn decisions() -> impl Strategy<Value = Decision> {
 
 /// The message as version 1 tells it: an acceptor says neither what it holds nor what it lost.
 fn as_told_in_version_1(message: Message) -> Message {
-    match message {
-        Message::Ack(ack) => Message::Ack(Ack { held: Slot::FIRST, ..ack }),
-        Message::P1b(p1b) => Message::P1b(P1b { known: p1b.decided, ..p1b }),
-        other => other,
+    if let Message::Ack(ack) = message {
+        Message::Ack(Ack { held: Slot::FIRST, ..ack })
+    } else if let Message::P1b(p1b) = message {
+        Message::P1b(P1b { known: p1b.decided, ..p1b })
+    } else {
+        message
     }
 }
 

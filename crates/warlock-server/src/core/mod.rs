@@ -233,13 +233,9 @@ impl Running {
         let http = http::start(listeners.http, Arc::clone(&shared), Arc::clone(&metrics))
             .map_err(RunError::System)?;
         let machine = Machine::new(applier, log_time, front.queues.len());
-        let host = Host::new(
-            host_options(settings, &membership, log_start),
-            Arc::clone(&shared),
-            machine,
-            roles.leader.applied,
-            roles.log_bytes(),
-        );
+        let options = host_options(settings, &membership, log_start);
+        let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
+        let host = Host::new(options, Arc::clone(&shared), machine, applied, log_bytes);
         let queues = front.queues.clone();
         let outlets = Outlets { queues, snapshots, fatal, handed_over, joins };
         let ballot = roles.leader.ballot;
@@ -247,17 +243,9 @@ impl Running {
         let router =
             Router::new(settings.node_id, transport, log, host, outlets, ballot, addresses);
         let router = Rc::new(router);
-        if let Some(why) = &removed {
-            tracing::warn!("{why}");
-            shared.stopping.store(true, Ordering::Release);
-            router.retire(membership.clone());
-        } else if !membership.members().is_empty() && membership.view() > View::new(1) {
-            router.carry_out_effect(Effect::Members(membership.clone()));
-        }
-        known.into_iter().for_each(|(node, address, incarnation)| {
-            router.leader.push(LeaderItem::Known(node, address, incarnation));
-        });
-        let watch = recovery::watch_applying(manager, &shared).map_err(RunError::System)?;
+        known.into_iter().for_each(|known| router.leader.push(known));
+        enter(&router, &shared, &membership, removed.as_deref());
+        let _watch = recovery::watch_applying(manager, &shared).map_err(RunError::System)?;
         let reporter = Reporter::new(manager.clone(), Arc::clone(&shared));
         let mut newcomer = Newcomer::new(settings, incarnation);
         newcomer.begin(settings, &membership, &router);
@@ -269,17 +257,7 @@ impl Running {
         tokio::task::spawn_local(run_ticks(Rc::clone(&router), metrics, manager.listens()));
         tracing::info!(version = VERSION, clients = %front.local_addr(), "started");
         let manager = manager.clone();
-        Ok(Self {
-            manager,
-            shared,
-            router,
-            front,
-            http,
-            fatals,
-            hand_overs,
-            removed,
-            _watch: watch,
-        })
+        Ok(Self { manager, shared, router, front, http, fatals, hand_overs, removed, _watch })
     }
 
     /// Ends the node; if `orderly`, its mastership is handed over and replies go out first.
@@ -347,15 +325,25 @@ fn found(recovery: &Recovery<FsDisk>) -> Found {
     }
 }
 
+/// Connects with the members, or, as a node that was `removed`, only until they know that it is.
+fn enter(router: &Router, shared: &Shared, membership: &Membership, removed: Option<&str>) {
+    if let Some(why) = removed {
+        tracing::warn!("{why}");
+        shared.stopping.store(true, Ordering::Release);
+        router.retire(membership.clone());
+    } else if !membership.members().is_empty() && membership.view() > View::new(1) {
+        router.carry_out_effect(Effect::Members(membership.clone()));
+    }
+}
+
 /// Address and data directory of each member that the settings name, as far as this node met it.
-fn known_members(
-    settings: &Settings,
-    identity: &warlock_wal::Identity<FsDisk>,
-) -> Vec<(NodeId, String, Option<Incarnation>)> {
+fn known_members(settings: &Settings, identity: &warlock_wal::Identity<FsDisk>) -> Vec<LeaderItem> {
     let own = (settings.node_id, identity.incarnation());
     let incarnation = |node| if node == own.0 { Some(own.1) } else { identity.peer(node) };
     let members = settings.cluster.initial_members.iter();
-    members.map(|(&node, address)| (node, address.clone(), incarnation(node))).collect()
+    members
+        .map(|(&node, address)| LeaderItem::Known(node, address.clone(), incarnation(node)))
+        .collect()
 }
 
 fn shared(recovery: &Recovery<FsDisk>, settings: &Settings, membership: &Membership) -> Shared {

@@ -158,7 +158,7 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "cluster.start",
-        comment: "What a new data directory starts: members, bootstrap (alone) or join; see --help.",
+        comment: "What an empty directory starts: members, bootstrap (alone) or join; see --help.",
         kind: Kind::Choice(&["members", "bootstrap", "join"]),
         standard: Standard::Default("\"members\""),
     },
