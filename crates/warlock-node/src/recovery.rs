@@ -83,7 +83,8 @@ pub struct Recovery<D: Disk> {
 
 impl<D: Disk> Recovery<D> {
     /// Has the data directory on `disk` forget the state of the node, so that its peers have to
-    /// tell it all of it. What it promised and accepted stays: it goes on voting under its name (P7).
+    /// tell it all of it. What it promised and accepted stays: it goes on voting under its name
+    /// (P7).
     ///
     /// A failure in between leaves a state that is a part of what it was.
     ///
