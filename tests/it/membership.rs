@@ -262,6 +262,26 @@ fn a_node_that_is_reset_gets_everything_again() {
 }
 
 #[test]
+fn what_would_lose_the_majority_is_refused_with_a_way_out() {
+    let mut cluster = Cluster::start();
+    let master = cluster.master();
+    let others = cluster.others(master);
+    cluster.node_mut(others[0]).kill();
+    eventually("the dead node is noticed", || {
+        let text = ok(cluster.node(master), &["--json", "status"]);
+        let status: Json = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let state = &status["nodes"][usize::from(others[0]) - 1]["state"];
+        if state == "down" { Ok(()) } else { Err(text) }
+    });
+    let text = refusal(cluster.node(master), &["remove", &others[1].to_string()]);
+    assert!(text.contains("of the new voters only 1 can be reached, 2 are needed"), "{text}");
+    assert!(text.contains("start the nodes that are down, or join others first"), "{text}");
+    // The dead one may go: what is left is as good as before.
+    ok(cluster.node(master), &["remove", &others[0].to_string()]);
+    cluster.node(others[1]).connect().ok(&["SET", "k", "v"]);
+}
+
+#[test]
 fn of_two_operators_only_one_is_obeyed() {
     let mut cluster = Cluster::builder().nodes(5).start();
     let master = cluster.master();
