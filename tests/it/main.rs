@@ -17,6 +17,7 @@ mod partition;
 mod pause;
 mod power;
 mod protocol;
+mod repair;
 mod service;
 mod settings;
 mod stop;
