@@ -187,6 +187,7 @@ impl Door {
                 charter: told.then(|| charter.clone()),
             });
         };
+        self.context.suits(version)?;
         self.context.check(node, hello.identity.incarnation)?;
         Ok((version, link))
     }
@@ -198,9 +199,10 @@ impl Door {
         hello: Hello,
     ) -> Result<Greeting, String> {
         let node = hello.identity.node;
-        let reply = match hello.judge(&self.context.local) {
+        let judged = hello.judge(&self.context.local);
+        let reply = match judged.and_then(|version| self.context.suits(version)) {
             Err(reason) => JoinReply::Refused(reason),
-            Ok(_version) => {
+            Ok(()) => {
                 let incarnation = hello.identity.incarnation;
                 let Hello { address, observer, .. } = hello;
                 let wish = JoinWish { node, incarnation, address, observer };

@@ -129,6 +129,7 @@ impl Dialler {
                         accept.version, self.context.local.protocol_max
                     ));
                 }
+                self.context.suits(accept.version)?;
                 self.context.check(self.link.node, accept.incarnation)?;
                 Ok((stream, accept))
             }

@@ -31,7 +31,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use warlock_node::{JoinReply, JoinWish};
-use warlock_paxos::{Incarnation, MESSAGE_VERSION, Membership, Message, NodeId};
+use warlock_paxos::{
+    CHANGES_VERSION, Incarnation, MESSAGE_VERSION, Membership, Message, NodeId, View,
+};
 
 use crate::metrics::{Metrics, PeerMetrics};
 
@@ -118,6 +120,19 @@ struct Context {
 impl Context {
     fn link(&self, node: NodeId) -> Option<Arc<Link>> {
         self.links.read().get(&node).cloned()
+    }
+
+    /// Whether two nodes can work together in this version, else why not: once the membership has
+    /// changed, older ones have no words for the view that is in force.
+    fn suits(&self, version: u16) -> Result<(), String> {
+        let view = self.membership.lock().view();
+        if view <= View::new(1) || version >= CHANGES_VERSION.into() {
+            return Ok(());
+        }
+        Err(format!(
+            "version mismatch: {view} is in force, which version {version} of the peer protocol \
+             does not know: upgrade the older"
+        ))
     }
 
     /// Whether the node may talk with this data directory (P7), else why not.

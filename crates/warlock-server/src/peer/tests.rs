@@ -275,7 +275,7 @@ async fn an_older_peer_is_told_what_it_knows_in_its_own_words() {
         }
     }
     assert_eq!(agreed, BTreeMap::from([(node(2), 1), (node(3), MESSAGE_VERSION)]));
-    let charter = Membership::new(warlock_paxos::View::new(2), [node(1)]);
+    let charter = Membership::new(View::new(2), [node(1)]);
     let told = Message::InForce(warlock_paxos::InForce { charter: charter.charter().clone() });
     let both = [node(2), node(3)];
     one.transport.send_to_many(&both, &told);
@@ -316,6 +316,15 @@ async fn wrong_introductions_are_refused_with_the_reason() {
     wrong.version_min = 7;
     wrong.identity.protocol_max = 8;
     assert!(refused(wrong).await.starts_with("version mismatch: you speak 7 to 8"));
+    let membership = Membership::new(View::new(2), [node(1), node(2)]);
+    one.transport.enter(&membership, &BTreeMap::new());
+    let mut wrong = hello();
+    wrong.identity.protocol_max = 1;
+    assert_eq!(
+        refused(wrong).await,
+        "version mismatch: v2 is in force, which version 1 of the peer protocol does not know: \
+         upgrade the older"
+    );
 
     let mut stream = guest(&address).await;
     stream.write_all(&frames([5])).await.unwrap();
