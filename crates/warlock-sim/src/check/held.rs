@@ -1,8 +1,9 @@
 //! A view ends only when a majority of its voters holds all that came before it (M3), and nobody
 //! gets a vote who lacks more than the last slots (M6).
 //!
-//! What counts as held is what is on disks: a recorded watermark, and above it what was accepted
-//! under the very ballot that asks. A third content of a ballot in between may be on others.
+//! What counts as held is what was on disks: a recorded watermark, and above it what was accepted
+//! under the very ballot that asks. A third content of a ballot in between may be on others. What a
+//! later ballot has replaced since counts too: a majority had it, so that it is chosen.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +29,13 @@ struct Disk {
     recorded: Slot,
     /// The newest accept of slots from there on.
     accepted: BTreeMap<Slot, Ballot>,
+    /// For each ballot accepted, where what was held for it ended at best.
+    reached: BTreeMap<Ballot, Slot>,
 }
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { recorded: Slot::FIRST, accepted: BTreeMap::new() }
+        Self { recorded: Slot::FIRST, accepted: BTreeMap::new(), reached: BTreeMap::new() }
     }
 }
 
@@ -44,9 +47,17 @@ impl Disk {
         }
     }
 
-    /// Every slot below is held for the leader of `ballot`.
+    fn accept(&mut self, slot: Slot, ballot: Ballot) {
+        self.accepted.insert(slot, ballot);
+        let end = self.end(ballot);
+        // Ballots only rise, so that what is held for lower ones grows no more.
+        self.reached.insert(ballot, end);
+    }
+
+    /// Every slot below is, or was, held for the leader of `ballot`.
     fn end(&self, ballot: Ballot) -> Slot {
-        let mut end = self.recorded;
+        let reached = self.reached.get(&ballot).copied().unwrap_or(Slot::FIRST);
+        let mut end = self.recorded.max(reached);
         while self.accepted.get(&end) == Some(&ballot) {
             end = end.next();
         }
@@ -60,7 +71,7 @@ impl Held {
         let disk = self.disks.entry(node).or_default();
         match record {
             Record::Accept(PValue { ballot, slot, .. }) if *slot >= disk.recorded => {
-                disk.accepted.insert(*slot, *ballot);
+                disk.accept(*slot, *ballot);
             }
             Record::Decided { slot } => disk.record(*slot),
             Record::Accept(_)
@@ -80,8 +91,9 @@ impl Held {
     pub fn observe_restart(&mut self, node: NodeId, found: &AcceptorState) {
         let disk = self.disks.entry(node).or_default();
         disk.record(found.decided);
-        for pvalue in found.pvalues.iter().filter(|pvalue| pvalue.slot >= disk.recorded) {
-            disk.accepted.insert(pvalue.slot, pvalue.ballot);
+        let recorded = disk.recorded;
+        for pvalue in found.pvalues.iter().filter(|pvalue| pvalue.slot >= recorded) {
+            disk.accept(pvalue.slot, pvalue.ballot);
         }
     }
 
@@ -210,8 +222,15 @@ mod tests {
     #[test]
     fn accepts_of_other_ballots_secure_nothing() {
         assert!(changing(&[(N1, decided(5)), (N2, decided(4)), (N2, accept(4, 1))]).is_err());
-        let replaced = [(N1, decided(5)), (N2, decided(4)), (N2, accept(4, 2)), (N2, accept(4, 3))];
-        assert!(changing(&replaced).is_err());
+        assert!(changing(&[(N1, decided(5)), (N2, decided(4)), (N2, accept(4, 3))]).is_err());
+    }
+
+    #[test]
+    fn what_was_held_before_a_later_ballot_replaced_it_counts() {
+        let before = [(N1, decided(5)), (N2, decided(3)), (N2, accept(3, 2)), (N2, accept(4, 2))];
+        let replaced = [(N2, accept(3, 3)), (N2, accept(4, 3))];
+        assert_eq!(changing(&[&before[..], &replaced].concat()), Ok(()));
+        assert!(changing(&[&before[..3], &replaced].concat()).is_err(), "it never had slot 4");
     }
 
     #[test]
