@@ -80,6 +80,9 @@ struct ModelArgs {
     /// states.
     #[arg(long, default_value_t = 0)]
     states: u64,
+    /// Only the world of this name.
+    #[arg(long)]
+    world: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -105,7 +108,7 @@ fn replay(args: &ReplayArgs) -> ExitCode {
 /// Exit codes as everywhere here: 3 is a broken property.
 fn explore(args: &ModelArgs) -> ExitCode {
     let out = &mut std::io::stdout().lock();
-    match model::explore_all(args.states, out) {
+    match model::explore_all(args.states, args.world.as_deref(), out) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(_) => ExitCode::from(2),

@@ -1,8 +1,9 @@
 //! Every state that a small world can reach, visited once, with the roles that ship.
 //!
 //! A world is three nodes, the packets under way between them, one time, and a budget of things
-//! that may happen: elections, writes, reads, restarts, steps of time, hand-overs. In each state
-//! everything happens that may happen, and after each step every property is checked: agreement,
+//! that may happen: elections, writes, reads, restarts, steps of time, hand-overs, a change of the
+//! membership. In each state everything happens that may happen, and after each step every property
+//! is checked: agreement, one membership for each view (M1),
 //! durability on a quorum, memory across restarts (P1, P2), one master at a time (L1, L2, L5),
 //! reads that cover what was acknowledged (L3, L4), fates, and what [`warlock_paxos::invariants`]
 //! and the assertions in the roles say.
@@ -44,6 +45,6 @@ mod truth;
 mod world;
 pub mod worlds;
 
-pub use bounds::Bounds;
+pub use bounds::{Bounds, First};
 pub use explore::{Exploration, Violation, explore};
 pub use worlds::explore_all;
