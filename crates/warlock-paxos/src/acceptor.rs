@@ -76,7 +76,7 @@ pub struct Acceptor {
     held_durably: Slot,
     grant: Option<Grant>,
     silent_until: Option<Instant>,
-    log_time: Option<(LogTime, Instant)>,
+    log_time: Option<(Ballot, LogTime, Instant)>,
     persists_waiting: u64,
     waiting_since: Option<Instant>,
 }
@@ -239,9 +239,13 @@ impl Acceptor {
         }
         let granted = heartbeat.lease && self.grant_lease(now, from, heartbeat.ballot);
         if let Some(theirs) = heartbeat.log_time.filter(|_| granted) {
-            // What is not above the last reading was long on its way.
-            if self.log_time.is_none_or(|(known, _)| known < theirs) {
-                self.log_time = Some((theirs, now));
+            // A new master may be slower, and is followed backwards: what it sets to expire must not
+            // vanish early under the next. Of one master, what is not above the last reading was
+            // long on its way.
+            let ballot = heartbeat.ballot;
+            let follows = |(last, known, _)| ballot > last || (ballot == last && known < theirs);
+            if self.log_time.is_none_or(follows) {
+                self.log_time = Some((ballot, theirs, now));
             }
         }
         let ack = Ack {
@@ -496,7 +500,7 @@ impl Acceptor {
     }
 
     fn log_time(&self, now: Instant) -> Option<LogTime> {
-        self.log_time.map(|(time, at)| time.after(now.since(at)))
+        self.log_time.map(|(_, time, at)| time.after(now.since(at)))
     }
 
     fn is_stalled(&self, now: Instant) -> bool {

@@ -38,8 +38,18 @@ struct Answer {
     known: Slot,
     pvalues: Vec<PValue>,
     unknown: Vec<crate::ids::SlotRange>,
-    log_time: Option<LogTime>,
+    /// How far the log clock of the node is ahead of this node's clock, in microseconds: a clock
+    /// goes on while its reading waits for those of others.
+    log_clock: Option<i64>,
     reconfiguration: Option<Reconfiguration>,
+}
+
+const fn micros(now: Instant) -> u64 {
+    now.nanos() / 1000
+}
+
+fn signed(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
 impl Scout {
@@ -91,7 +101,7 @@ impl Scout {
     }
 
     /// Handles the answer of an acceptor.
-    pub fn handle_p1b(&mut self, from: NodeId, p1b: P1b, out: &mut Vec<Output>) {
+    pub fn handle_p1b(&mut self, now: Instant, from: NodeId, p1b: P1b, out: &mut Vec<Output>) {
         if self.done || p1b.asked != self.ballot {
             return;
         }
@@ -111,7 +121,8 @@ impl Scout {
             return;
         }
         let P1b { decided, known, pvalues, unknown, log_time, reconfiguration, .. } = p1b;
-        let answer = Answer { decided, known, pvalues, unknown, log_time, reconfiguration };
+        let log_clock = log_time.map(|time| signed(time.micros()) - signed(micros(now)));
+        let answer = Answer { decided, known, pvalues, unknown, log_clock, reconfiguration };
         self.answers.insert(from, answer);
         // The own promise too: a ballot that the own disk does not know could be used by two
         // processes of this node, one after the other.
@@ -120,7 +131,7 @@ impl Scout {
         if own && enough && self.every_slot_is_known(out) {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
-            out.push(Output::Tell(Tell::Adopted(self.adopted())));
+            out.push(Output::Tell(Tell::Adopted(self.adopted(now))));
         }
     }
 
@@ -199,7 +210,7 @@ impl Scout {
         answer.is_some_and(|answer| !answer.unknown.iter().any(|range| range.contains(slot)))
     }
 
-    fn adopted(&self) -> Adopted {
+    fn adopted(&self, now: Instant) -> Adopted {
         let decided = self.decided();
         let mut highest: BTreeMap<Slot, (Ballot, &Batch)> = BTreeMap::new();
         for pvalue in self.answers.values().flat_map(|answer| &answer.pvalues) {
@@ -221,7 +232,9 @@ impl Scout {
             .find(|(_, answer)| answer.decided == decided)
             .map_or(self.ballot.node, |(&node, _)| node);
         // A clock that ran ahead since it last heard of a master must not make keys vanish early.
-        let log_time = self.answers.values().filter_map(|answer| answer.log_time).min();
+        let lowest = self.answers.values().filter_map(|answer| answer.log_clock).min();
+        let reading = lowest.and_then(|ahead| micros(now).checked_add_signed(ahead));
+        let log_time = reading.map(LogTime::from_micros);
         // All were accepted in this view: those of others are for other reconfiguration slots.
         let accepted = self.answers.values().filter_map(|answer| answer.reconfiguration.as_ref());
         let reconfiguration = accepted
@@ -229,5 +242,45 @@ impl Scout {
             .max_by_key(|accepted| accepted.ballot)
             .map(|accepted| accepted.charter.clone());
         Adopted { ballot: self.ballot, decided, pvalues, log_time, informant, reconfiguration }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::ids::View;
+
+    fn answer(from: u16, ballot: Ballot, micros: u64) -> (NodeId, P1b) {
+        let p1b = P1b {
+            asked: ballot,
+            promised: ballot,
+            decided: Slot::FIRST,
+            pvalues: vec![],
+            unknown: vec![],
+            log_time: Some(LogTime::from_micros(micros)),
+            view: ballot.view,
+            known: Slot::FIRST,
+            reconfiguration: None,
+        };
+        (NodeId::new(from), p1b)
+    }
+
+    #[test]
+    fn clocks_go_on_while_their_readings_wait_for_others() {
+        let membership = Membership::new(View::new(1), (1..=3).map(NodeId::new));
+        let ballot = Ballot { view: View::new(1), round: 1, node: NodeId::new(1) };
+        let mut scout = Scout::new(ballot, membership, Slot::FIRST, Span::from_millis(50));
+        let start = Instant::from_nanos(5_000_000_000);
+        let later = start.after(Span::from_millis(900));
+        let mut out = Vec::new();
+        for (now, (from, p1b)) in
+            [(start, answer(1, ballot, 7_000_000)), (later, answer(2, ballot, 7_950_000))]
+        {
+            scout.handle_p1b(now, from, p1b, &mut out);
+        }
+        let [Output::Tell(Tell::Adopted(adopted))] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(adopted.log_time, Some(LogTime::from_micros(7_900_000)), "the slower clock's");
     }
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use warlock_paxos::{
     Acceptor, AcceptorState, Ballot, Batch, Change, Heartbeat, Incarnation, Instant, LogTime,
-    Membership, Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Slot, SlotRange,
-    Stamp, Standing, Tell, Timing, View,
+    Membership, Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Release, Slot,
+    SlotRange, Stamp, Standing, Tell, Timing, View,
 };
 
 use crate::support::node;
@@ -157,6 +157,16 @@ fn log_time_is_the_masters_and_nobody_elses() {
     tell_time(&mut acceptor, 50, ballot(2, 2), true, 5000);
     let told = answered_time(&mut acceptor, ballot(4, 2));
     assert_eq!(told, Some(LogTime::from_micros(slower + 60_000)), "on from the last reading");
+}
+
+#[test]
+fn log_time_goes_back_with_a_slower_master() {
+    let mut acceptor = acceptor();
+    tell_time(&mut acceptor, 90, ballot(2, 2), true, 100_000);
+    acceptor.handle_release(&Release { ballot: ballot(2, 2) });
+    tell_time(&mut acceptor, 80, ballot(3, 3), true, 50_000);
+    let told = answered_time(&mut acceptor, ballot(4, 3));
+    assert_eq!(told, Some(LogTime::from_micros(50_000 + 80_000)), "what it sets to expire counts");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(super) async fn run_scout(
     router.carry_out(&mut out);
     while mailbox.wait(scout.next_timeout()).await {
         while let Some((from, p1b)) = mailbox.pop() {
-            scout.handle_p1b(from, p1b, &mut out);
+            scout.handle_p1b(clock::now(), from, p1b, &mut out);
         }
         scout.handle_timeout(clock::now(), &mut out);
         router.carry_out(&mut out);
