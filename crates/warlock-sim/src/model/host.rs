@@ -82,7 +82,7 @@ fn start(id: NodeId, first: &Membership, disk: &mut Disk, now: Instant) -> Node 
     let membership = known.map_or_else(|| first.clone(), |known| known.expect("it was one"));
     let state = NodeState {
         acceptor: Acceptor::new(id, membership.clone(), timing, recovered.acceptor, now),
-        leader: Leader::new(id, membership.clone(), timing, recovered.leader, now),
+        leader: Leader::new(id, membership, timing, recovered.leader, now),
         replica: Replica::new(id, timing, recovered.replica),
     };
     Node::new(id, state, now)
