@@ -179,6 +179,24 @@ fn a_dead_node_is_removed_and_never_comes_back_with_its_disk() {
 }
 
 #[test]
+fn a_member_that_missed_every_view_is_told_by_whoever_calls_it() {
+    let mut cluster = Cluster::builder().nodes(5).founders(3).start();
+    cluster.node(1).connect().ok(&["SET", "k", "v"]);
+    cluster.node_mut(3).kill();
+    join(&mut cluster, 4);
+    join(&mut cluster, 5);
+    for gone in [1, 2] {
+        ok(cluster.node(4), &["remove", &gone.to_string()]);
+        assert_eq!(cluster.node_mut(gone).finish().code, Some(0));
+    }
+    // All whom it knows are gone.
+    cluster.node_mut(3).start();
+    cluster.await_ready();
+    await_voters(cluster.node(3), &[3, 4, 5]);
+    cluster.await_agreement();
+}
+
+#[test]
 fn a_lost_disk_is_replaced_by_a_new_member() {
     let mut cluster = Cluster::builder().nodes(4).founders(3).start();
     cluster.node(1).connect().ok(&["SET", "k", "v"]);

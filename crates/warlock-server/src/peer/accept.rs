@@ -178,13 +178,11 @@ impl Door {
         let local = &self.context.local;
         let version = hello.judge(local)?;
         let node = hello.identity.node;
+        self.context.learn(node, hello.charter.clone());
         let Some(link) = self.context.link(node) else {
-            let membership = self.context.membership.lock();
-            let charter = membership.charter();
-            let told = !charter.members.is_empty() && node != local.node;
             return Err(Refusal {
                 reason: format!("unknown member: {node} is not a peer of {}", local.node),
-                charter: told.then(|| charter.clone()),
+                charter: self.context.charter().filter(|_| node != local.node),
             });
         };
         self.context.suits(version)?;

@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
 use warlock_node::{JoinReply, JoinWish};
-use warlock_paxos::{InForce, Message};
 
 use super::handshake::{self, Accept, Hello, Lane, LocalIdentity, Reply};
 use super::limits::{
@@ -118,7 +117,11 @@ impl Dialler {
         let unreachable = |error: io::Error| format!("cannot connect: {error}");
         let mut stream = TcpStream::connect(address).await.map_err(unreachable)?;
         tune(&stream).map_err(unreachable)?;
-        let hello = Hello::new(&self.context.local, self.link.node, self.lane).encode();
+        let hello = Hello {
+            charter: self.context.charter(),
+            ..Hello::new(&self.context.local, self.link.node, self.lane)
+        };
+        let hello = hello.encode();
         handshake::write(&mut stream, &hello).await.map_err(|error| error.to_string())?;
         let body = handshake::read_body(&mut stream).await.map_err(|error| error.to_string())?;
         match Reply::decode(&body) {
@@ -135,11 +138,7 @@ impl Dialler {
             }
             Some(Reply::Refuse { reason, charter }) => {
                 // Whoever is not part of it must know.
-                let told = charter.map(|charter| Message::InForce(InForce { charter }));
-                if let Some(message) = told {
-                    let (from, messages) = (self.link.node, vec![message]);
-                    let _ = self.context.inbox.send(PeerEvent::Messages { from, messages });
-                }
+                self.context.learn(self.link.node, charter);
                 Err(format!("the peer refuses: {reason}"))
             }
             Some(Reply::Join(_)) | None => Err("malformed answer to the handshake".to_owned()),

@@ -7,6 +7,7 @@
 //! hello:   version_min u16 | version_max u16 | cluster | from u16 | incarnation u128 | to u16
 //!          | lease_ns u64 | clock_error_per_mille u64 | software version | client address
 //!          | lane u8, and on the lane of newcomers: address | observer u8
+//!          | membership in force, if it is not that of the settings
 //! accept:  0 u8 | version u16 | incarnation u128 | software version | client address
 //!          | lanes u8
 //! refuse:  1 u8 | reason | membership in force, if the dialler is not part of it
@@ -83,6 +84,9 @@ pub(super) struct Hello {
     pub(super) address: String,
     /// It wants no vote; with [`Lane::Join`] only.
     pub(super) observer: bool,
+    /// The membership in force where the dialler is: whoever is called may have missed it, and
+    /// know nobody any more who could tell.
+    pub(super) charter: Option<Charter>,
 }
 
 /// The answer to a [`Hello`].
@@ -148,6 +152,7 @@ impl Hello {
             lane,
             address: String::new(),
             observer: false,
+            charter: None,
         }
     }
 
@@ -174,6 +179,9 @@ impl Hello {
             put_string(&mut body, &self.address);
             body.put_u8(self.observer.into());
         }
+        if let Some(charter) = &self.charter {
+            put_charter(&mut body, charter);
+        }
         envelope(&body)
     }
 
@@ -194,6 +202,7 @@ impl Hello {
             Lane::Join => (take_string(body)?, body.try_get_u8().ok()? != 0),
             Lane::Main | Lane::Snapshots => (String::new(), false),
         };
+        let charter = take_charter(body);
         let identity = LocalIdentity {
             cluster,
             node,
@@ -204,7 +213,7 @@ impl Hello {
             client_address,
             protocol_max,
         };
-        Some(Self { version_min, identity, to, lane, address, observer })
+        Some(Self { version_min, identity, to, lane, address, observer, charter })
     }
 
     /// The version that both speak, or why `local` does not talk to the sender.

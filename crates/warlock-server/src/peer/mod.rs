@@ -32,7 +32,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use warlock_node::{JoinReply, JoinWish};
 use warlock_paxos::{
-    CHANGES_VERSION, Incarnation, MESSAGE_VERSION, Membership, Message, NodeId, View,
+    CHANGES_VERSION, Charter, InForce, Incarnation, MESSAGE_VERSION, Membership, Message, NodeId,
+    View,
 };
 
 use crate::metrics::{Metrics, PeerMetrics};
@@ -133,6 +134,23 @@ impl Context {
             "version mismatch: {view} is in force, which version {version} of the peer protocol \
              does not know: upgrade the older"
         ))
+    }
+
+    /// The membership in force, if it ever changed.
+    fn charter(&self) -> Option<Charter> {
+        let membership = self.membership.lock();
+        let charter = membership.charter();
+        (!charter.members.is_empty()).then(|| charter.clone())
+    }
+
+    /// Takes what a peer said of the membership in force, if it is news.
+    fn learn(&self, from: NodeId, charter: Option<Charter>) {
+        let known = self.membership.lock().view();
+        if let Some(charter) = charter.filter(|charter| charter.view > known) {
+            let messages = vec![Message::InForce(InForce { charter })];
+            // Nobody takes events any more if the node is stopping.
+            let _ = self.inbox.send(PeerEvent::Messages { from, messages });
+        }
     }
 
     /// Whether the node may talk with this data directory (P7), else why not.

@@ -276,7 +276,7 @@ async fn an_older_peer_is_told_what_it_knows_in_its_own_words() {
     }
     assert_eq!(agreed, BTreeMap::from([(node(2), 1), (node(3), MESSAGE_VERSION)]));
     let charter = Membership::new(View::new(2), [node(1)]);
-    let told = Message::InForce(warlock_paxos::InForce { charter: charter.charter().clone() });
+    let told = Message::InForce(InForce { charter: charter.charter().clone() });
     let both = [node(2), node(3)];
     one.transport.send_to_many(&both, &told);
     one.transport.send_to_many(&both, &message(7));
