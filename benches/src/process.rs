@@ -29,6 +29,13 @@ pub fn wait_for<T>(
     }
 }
 
+/// Whether somebody listens on a port of 127.0.0.1. To find out by connecting may end in a
+/// connection of the port with itself, which then keeps the server from listening.
+pub fn is_listening(address: SocketAddr) -> Result<bool> {
+    let wanted = format!(":{:04X} 00000000:0000 0A", address.port());
+    Ok(fs::read_to_string("/proc/net/tcp")?.contains(&wanted))
+}
+
 /// A child process that is stopped when dropped.
 #[derive(Debug)]
 pub struct OwnedProcess {

@@ -103,8 +103,10 @@ pub enum Unit {
     Milliseconds,
     /// Bytes.
     Bytes,
-    /// Percent of one processor.
+    /// Percent, of one processor or of what was before.
     Percent,
+    /// Millions of bytes per second.
+    MegabytesPerSecond,
 }
 
 impl Unit {
@@ -115,6 +117,7 @@ impl Unit {
             Self::Milliseconds => format!("{value:.1} ms"),
             Self::Bytes => format!("{value:.1} B"),
             Self::Percent => format!("{value:.2} %"),
+            Self::MegabytesPerSecond => format!("{value:.1} MB/s"),
         }
     }
 }

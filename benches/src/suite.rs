@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::cases::contests::Contest;
 use crate::cases::failover::Departure;
-use crate::cases::{allocations, counters, failover, footprint};
+use crate::cases::{allocations, counters, failover, footprint, membership, snapshots};
 use crate::environment::Environment;
 use crate::pairs::Plan;
 use crate::report::{Bar, Floor, Report, Runs};
@@ -45,10 +45,18 @@ pub enum Case {
     Failover,
     /// Pause of writes when the master is asked to stop.
     Handover,
+    /// What clients notice when nodes come and go.
+    Membership,
     /// Memory per key.
     Memory,
     /// Processor time and syncs at rest.
     Idle,
+    /// Snapshots taken while clients write.
+    Snapshot,
+    /// A node that was away gets a snapshot while clients write.
+    CatchUp,
+    /// Start of a node against Redis loading its RDB file.
+    Restart,
 }
 
 impl Case {
@@ -67,8 +75,12 @@ impl Case {
             Self::Allocations => "allocations",
             Self::Failover => "failover",
             Self::Handover => "handover",
+            Self::Membership => "membership",
             Self::Memory => "memory",
             Self::Idle => "idle",
+            Self::Snapshot => "snapshot",
+            Self::CatchUp => "catch-up",
+            Self::Restart => "restart",
         }
     }
 }
@@ -92,6 +104,12 @@ pub struct Settings {
     pub allocating_operations: u64,
     /// How long an idle cluster is watched.
     pub idle: Duration,
+    /// Keys of the case of snapshots.
+    pub snapshot_keys: u64,
+    /// Values of 1 KiB that a node catches up.
+    pub catch_up_keys: u64,
+    /// Keys that a node starts with.
+    pub restart_keys: u64,
 }
 
 impl Settings {
@@ -110,6 +128,9 @@ impl Settings {
             counted_operations: 50_000,
             allocating_operations: 5_000,
             idle: Duration::from_secs(10),
+            snapshot_keys: 5_000_000,
+            catch_up_keys: 1 << 20,
+            restart_keys: 1_000_000,
         }
     }
 
@@ -127,6 +148,9 @@ impl Settings {
             counted_operations: 10_000,
             allocating_operations: 1_000,
             idle: Duration::from_secs(5),
+            snapshot_keys: 500_000,
+            catch_up_keys: 1 << 17,
+            restart_keys: 200_000,
             ..self
         }
     }
@@ -196,8 +220,12 @@ impl Suite {
             Case::Allocations => self.count_allocations(),
             Case::Failover => self.take_away_master(Departure::Killed),
             Case::Handover => self.take_away_master(Departure::Asked),
+            Case::Membership => self.change_membership(),
             Case::Memory => self.measure_memory(),
             Case::Idle => self.measure_idle(),
+            Case::Snapshot => self.take_snapshots(),
+            Case::CatchUp => self.catch_up(),
+            Case::Restart => self.restart(),
         }
     }
 
@@ -253,6 +281,13 @@ impl Suite {
         Ok(())
     }
 
+    fn change_membership(&mut self) -> Result<()> {
+        let mut warlock = self.fresh()?;
+        let rounds = self.settings.failovers.div_ceil(2);
+        self.bars.extend(membership::measure(&mut warlock, rounds)?);
+        Ok(())
+    }
+
     fn measure_memory(&mut self) -> Result<()> {
         let warlock = self.fresh()?;
         let redis = Redis::start(&self.settings.data_root)?;
@@ -263,6 +298,28 @@ impl Suite {
     fn measure_idle(&mut self) -> Result<()> {
         let warlock = self.fresh()?;
         self.bars.extend(footprint::idle(&warlock, self.settings.idle)?);
+        Ok(())
+    }
+
+    fn take_snapshots(&mut self) -> Result<()> {
+        let warlock = self.fresh()?;
+        let (keys, run) = (self.settings.snapshot_keys, self.settings.plan.run);
+        self.bars.extend(snapshots::taken(&warlock, keys, run)?);
+        Ok(())
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        let mut warlock = self.fresh()?;
+        let (keys, run) = (self.settings.catch_up_keys, self.settings.plan.run);
+        self.bars.extend(snapshots::caught_up(&mut warlock, keys, run)?);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        let mut warlock = self.fresh()?;
+        let mut redis = Redis::start(&self.settings.data_root)?;
+        let keys = self.settings.restart_keys;
+        self.bars.extend(snapshots::restarted(&mut warlock, &mut redis, keys)?);
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warlock_paxos::Message;
+use warlock_paxos::{MESSAGE_VERSION, Message};
 
 use peer::frame::{FrameBuffer, FrameError, encode};
 
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(read([left, right]), whole);
     assert_eq!(read(framed.chunks(usize::from(*step % 16) + 1)), whole);
     for message in &whole.0 {
-        let bytes = encode(message).expect("what came in a frame fits into one");
+        let bytes = encode(MESSAGE_VERSION, message).expect("what came in a frame fits into one");
         assert_eq!(read([bytes.as_ref()]), (vec![message.clone()], None, true));
     }
 });

@@ -3,11 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warlock_paxos::{decode, encode};
+use warlock_paxos::{decode, encode_in};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(message) = decode(data) else { return };
     let mut bytes = Vec::new();
-    encode(&message, &mut bytes);
+    assert!(encode_in(data[0], &message, &mut bytes), "its version has it");
+    assert_eq!(bytes, data, "there is one encoding in each version");
     assert_eq!(decode(&bytes), Ok(message));
 });

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use warlock_tests::{Cluster, eventually, text};
 
@@ -83,6 +86,90 @@ fn snapshots_keep_the_log_small_and_bring_a_node_up_that_was_down() {
         assert_eq!(client.text(&["DBSIZE"]), "1000");
         assert!(client.text(&["GET", "k999"]).starts_with("39999x"));
     }
+}
+
+/// Has nodes take snapshots of what they hold now, and waits until they have them.
+fn take_snapshots(cluster: &Cluster, nodes: &[u16]) {
+    // One may be under way that began earlier, so that only the second one counts.
+    for id in nodes.iter().chain(nodes) {
+        let before = cluster.node(*id).metric("warlock_snapshots_total").expect("it lives");
+        cluster.node(*id).ask("SNAPSHOT").expect("the node lives");
+        eventually("a snapshot is taken", || {
+            let now = cluster.node(*id).metric("warlock_snapshots_total")?;
+            if now > before { Ok(()) } else { Err(format!("n{id} has taken {now}")) }
+        });
+    }
+}
+
+#[test]
+fn a_node_far_behind_gets_a_snapshot_under_load_also_when_it_is_killed_meanwhile() {
+    const KEYS: usize = 40_000;
+    let mut cluster = Cluster::builder()
+        .set("wal.segment_bytes", &MIB.to_string())
+        .set("wal.snapshot_after_bytes", &(8 * MIB).to_string())
+        .start();
+    let follower = cluster.follower();
+    let master = cluster.master();
+    cluster.node_mut(follower).kill();
+    // 40 MiB of live values.
+    fill(&cluster, master, KEYS, KEYS, 1000);
+    let live: Vec<u16> = cluster.others(follower);
+    take_snapshots(&cluster, &live);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (mut client, stop) = (cluster.node(master).connect(), Arc::clone(&stop));
+        thread::spawn(move || {
+            let mut written = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(client.text(&["SET", "counter", &written.to_string()]), "OK");
+                written += 1;
+            }
+            written
+        })
+    };
+    cluster.node_mut(follower).start();
+    let received = |cluster: &Cluster| {
+        let bytes = cluster.node(follower).metric("warlock_snapshot_received_bytes_total")?;
+        if bytes > 0.0 { Ok(bytes) } else { Err("nothing came".to_owned()) }
+    };
+    eventually("a part of a snapshot comes", || received(&cluster));
+    cluster.node_mut(follower).kill();
+    cluster.node_mut(follower).start();
+    cluster.await_ready();
+    eventually("the node is level", || {
+        let lag = cluster.node(follower).metric("warlock_lag_slots")?;
+        let applied = cluster.node(follower).metric("warlock_applied_slot")?;
+        if lag < 100.0 && applied > 100.0 { Ok(()) } else { Err(format!("{lag} behind")) }
+    });
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.join().expect("no write failed");
+    cluster.await_agreement();
+    let bytes = received(&cluster).unwrap();
+    assert!(bytes > KEYS as f64 * 1000.0, "all of it came as a snapshot: {bytes} bytes");
+    let sent = |id: u16| cluster.node(id).metric("warlock_snapshot_sent_bytes_total").unwrap();
+    let other = live.iter().copied().find(|id| *id != master).expect("there are three nodes");
+    assert!(sent(other) > 0.0, "the other follower sends");
+    let mut client = cluster.node(follower).connect();
+    assert_eq!(client.text(&["DBSIZE"]), (KEYS + 1).to_string());
+    assert_eq!(client.text(&["GET", "counter"]), (written - 1).to_string());
+}
+
+#[test]
+fn a_node_a_bit_behind_is_told_from_the_log_on_disk() {
+    let mut cluster = Cluster::start();
+    let follower = cluster.follower();
+    let master = cluster.master();
+    cluster.node_mut(follower).kill();
+    // More than is kept in memory, and less than makes a snapshot due.
+    fill(&cluster, master, 100_000, 1000, 1000);
+    cluster.node_mut(follower).start();
+    cluster.await_ready();
+    cluster.await_agreement();
+    let live = cluster.others(follower);
+    let metric = |id: u16, name: &str| cluster.node(id).metric(name).unwrap();
+    let told: f64 = live.iter().map(|id| metric(*id, "warlock_log_sent_bytes_total")).sum();
+    assert!(told > 10.0 * MIB as f64, "{told} bytes came from the log on disk");
+    assert!(metric(follower, "warlock_snapshot_received_bytes_total") < 1.0);
 }
 
 #[test]

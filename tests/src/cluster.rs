@@ -28,6 +28,7 @@ const HTTP_PORT: u16 = 9000;
 #[derive(Debug)]
 pub struct Builder {
     nodes: u16,
+    founders: Option<u16>,
     settings: String,
     namespaces: bool,
     data: Vec<(u16, PathBuf)>,
@@ -38,6 +39,14 @@ impl Builder {
     #[must_use]
     pub const fn nodes(mut self, count: u16) -> Self {
         self.nodes = count;
+        self
+    }
+
+    /// Makes the first `count` nodes the initial members; the others are made and not started, and
+    /// join by way of node 1 when they are. With none, node 1 starts a cluster of its own.
+    #[must_use]
+    pub const fn founders(mut self, count: u16) -> Self {
+        self.founders = Some(count);
         self
     }
 
@@ -69,8 +78,9 @@ impl Builder {
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Cluster {
+        let founders = self.founders.unwrap_or(self.nodes).max(1);
         let mut cluster = self.prepare();
-        for node in &mut cluster.nodes {
+        for node in cluster.nodes.iter_mut().filter(|node| node.id <= founders) {
             node.start();
         }
         cluster.await_ready();
@@ -97,8 +107,9 @@ impl Builder {
                 Node::new(id, addresses, &own, data, network.clone())
             })
             .collect();
+        let founders = self.founders.unwrap_or(self.nodes);
         let mut members = String::new();
-        for node in &nodes {
+        for node in nodes.iter().filter(|node| node.id <= founders) {
             writeln!(members, "{} = \"{}\"", node.id, node.peer)
                 .expect("writing to a string does not fail");
         }
@@ -108,7 +119,12 @@ impl Builder {
                 "client.listen = \"{}\"\npeer.listen = \"{}\"\nhttp.listen = \"{}\"\n{}",
                 node.client, node.peer, node.http, self.settings
             );
-            node.write_settings(&name, &members, &listen);
+            let start = match node.id {
+                id if id <= founders => format!("[cluster.initial_members]\n{members}"),
+                1 => "start = \"bootstrap\"\n".to_owned(),
+                _ => format!("start = \"join\"\njoin = \"{}\"\n", nodes[0].peer),
+            };
+            node.write_settings(&name, &start, &listen);
         }
         Cluster { nodes, network, directory: Some(directory), _machine: machine }
     }
@@ -129,7 +145,8 @@ impl Cluster {
     /// Describes a cluster of three nodes.
     #[must_use]
     pub const fn builder() -> Builder {
-        Builder { nodes: 3, settings: String::new(), namespaces: false, data: Vec::new() }
+        let settings = String::new();
+        Builder { nodes: 3, founders: None, settings, namespaces: false, data: Vec::new() }
     }
 
     /// Starts three nodes and waits until they serve.

@@ -67,17 +67,35 @@ impl Node {
         Self { id, client, peer, http, data, settings, log, wrapper, network, process, paused }
     }
 
-    /// Writes the settings file: what every node has, and then `more` as `key = value` lines.
-    pub(crate) fn write_settings(&self, cluster: &str, members: &str, more: &str) {
+    /// Writes the settings file: what every node has, `more` as `key = value` lines, and what the
+    /// node starts, in the section of the cluster.
+    pub(crate) fn write_settings(&self, cluster: &str, start: &str, more: &str) {
         let mut text = String::new();
         let data = self.data.display();
         write!(
             text,
-            "node_id = {}\ndata_dir = \"{data}\"\n{more}\n[cluster]\nname = \"{cluster}\"\n\
-             [cluster.initial_members]\n{members}",
+            "node_id = {}\ndata_dir = \"{data}\"\n{more}\n[cluster]\nname = \"{cluster}\"\n{start}",
             self.id
         )
         .expect("writing to a string does not fail");
+        fs::write(&self.settings, text).expect("settings can be written");
+    }
+
+    /// Makes another node of it: with this number, an empty data directory, and the address of a
+    /// member by which it joins.
+    ///
+    /// # Panics
+    /// If its settings are not what this program wrote.
+    pub fn become_newcomer(&self, number: u16, by: &str) {
+        // A new directory has no identity.
+        let _absent = fs::remove_dir_all(&self.data);
+        let text = read(&self.settings);
+        let (_, rest) = text.split_once('\n').expect("the number is in the first line");
+        let (common, start) = rest.split_once("[cluster]\n").expect("settings have a cluster");
+        let name = start.lines().next().expect("a cluster has a name");
+        let text = format!(
+            "node_id = {number}\n{common}[cluster]\n{name}\nstart = \"join\"\njoin = \"{by}\"\n"
+        );
         fs::write(&self.settings, text).expect("settings can be written");
     }
 
@@ -87,6 +105,24 @@ impl Node {
         let mut command = self.command();
         command.arg("--config").arg(&self.settings);
         self.process = Some(Process::start(&mut command, &self.log));
+    }
+
+    /// Starts the process with `flags` that beat the settings.
+    pub fn start_with(&mut self, flags: &[&str]) {
+        assert!(self.process.is_none(), "n{} runs already", self.id);
+        let mut command = self.command();
+        command.arg("--config").arg(&self.settings).args(flags);
+        self.process = Some(Process::start(&mut command, &self.log));
+    }
+
+    /// What the node says of the membership in force.
+    ///
+    /// # Errors
+    /// It does not answer; the text says why.
+    pub fn membership(&self) -> Result<Json, String> {
+        let value = self.ask("MEMBERSHIP")?;
+        let Value::Bulk(text) = value else { return Err(format!("{value:?}")) };
+        serde_json::from_slice(&text).map_err(|error| error.to_string())
     }
 
     /// Starts the process and returns how it ended, for a node that cannot work.

@@ -5,3 +5,5 @@ pub mod contests;
 pub mod counters;
 pub mod failover;
 pub mod footprint;
+pub mod membership;
+pub mod snapshots;

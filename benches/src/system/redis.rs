@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::{System, data_directory, utf8};
 use crate::Result;
 use crate::client::Client;
-use crate::process::{OwnedProcess, free_address, version_line};
+use crate::process::{OwnedProcess, free_address, is_listening, version_line};
 use crate::resp::RespLoad;
 use crate::workload::{Load, Workload};
 
@@ -20,7 +20,7 @@ pub struct Redis {
     process: OwnedProcess,
     address: SocketAddr,
     description: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Redis {
@@ -46,7 +46,31 @@ impl Redis {
         let version_line = version_line(Path::new(PROGRAM), "--version")?;
         let version = redis_version(&version_line);
         let description = format!("Redis {version}, 1 node, appendfsync always");
-        Ok(Self { process, address, description, _directory: directory })
+        Ok(Self { process, address, description, directory })
+    }
+
+    /// Saves an RDB file and starts a server from that alone; says how long the start took.
+    pub fn reload(&self) -> Result<Duration> {
+        Client::connect(self.address, PATIENCE)?.request(&[b"SAVE"])?;
+        let address = free_address()?;
+        let directory = utf8(self.directory.path())?;
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["--port", &address.port().to_string(), "--bind", "127.0.0.1"])
+            .args(["--dir", directory, "--daemonize", "no"])
+            .args(["--appendonly", "no", "--save", ""]);
+        let began = Instant::now();
+        let log = self.directory.path().join("reloaded.log");
+        let mut process = OwnedProcess::spawn(&mut command, PROGRAM, &log)?;
+        // It answers that it is loading until it serves.
+        process.wait_until(PATIENCE, || {
+            if !is_listening(address)? {
+                return Ok(None);
+            }
+            let client = Client::connect(address, Duration::from_secs(1));
+            Ok(client.and_then(|mut client| client.request(&[b"PING"])).ok())
+        })?;
+        Ok(began.elapsed())
     }
 
     /// Process id of the server.
@@ -74,6 +98,8 @@ fn redis_version(line: &str) -> &str {
 }
 
 const PROGRAM: &str = "redis-server";
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use super::{System, data_directory};
 use crate::client::{Client, http_get, metric_sum};
 use crate::process::{
-    OwnedProcess, ProcessIdentity, free_base_port, send_signal, version_line, wait_for,
+    OwnedProcess, ProcessIdentity, free_base_port, is_listening, send_signal, version_line,
+    wait_for,
 };
 use crate::resp::RespLoad;
 use crate::workload::{Load, Workload};
@@ -187,13 +188,65 @@ impl Warlock {
 
     /// Starts node `index` again exactly as it was started before, and waits until it is well.
     pub fn restart(&mut self, index: usize, patience: Duration) -> Result<()> {
-        let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
         wait_for("a node to end", patience, || self.has_ended(index))?;
+        self.start_again(index)?;
+        self.wait_healthy(patience)
+    }
+
+    /// Starts one more node, with the next number, and waits until it votes; gives its index.
+    pub fn join_one(&mut self) -> Result<usize> {
+        let id = self.nodes.len() + 1;
+        let master = self.master()?;
+        let member = ClusterStatus::ask(self.nodes[master].client)?;
+        let peer = member.nodes.iter().find(|node| node.id == master + 1);
+        let peer = peer.ok_or_else(|| Error::new("the master is no member"))?.peer.clone();
+        let port = free_base_port(1)?;
+        let [client, listen, http] = [0, 100, 200].map(|lane| format!("127.0.0.1:{}", port + lane));
+        let log = self.directory.path().join(format!("joined-{id}.log"));
+        let mut command = Command::new(&self.nodes[0].launch.program);
+        command
+            .args(["--node_id", &id.to_string(), "--cluster.name", &member.cluster])
+            .args(["--client.listen", &client, "--peer.listen", &listen, "--http.listen", &http])
+            .args(["--join", &peer, "--data_dir"])
+            .arg(self.directory.path().join(format!("joined-{id}")));
+        let started = OwnedProcess::spawn(&mut command, "warlockd", &log)?;
+        let address = |text: &str| text.parse::<SocketAddr>().context("an address");
+        let (client, http) = (address(&client)?, address(&http)?);
+        let process = ProcessIdentity::of(started.pid())?;
+        let launch = Launch::of(started.pid())?;
+        self.nodes.push(Node { client, http, process, launch, restarted: Some(started) });
+        let seat = format!("\"id\":{id},\"seat\":\"voter\"");
+        wait_for("a newcomer to vote", Duration::from_secs(60), || {
+            let Ok(mut asked) = Client::connect(client, Duration::from_secs(5)) else {
+                return Ok(None);
+            };
+            let reply = asked.request(&[b"WARLOCK", b"MEMBERSHIP"])?.unwrap_or_default();
+            let settled = reply.contains(&seat) && reply.contains("\"transitional\":false");
+            Ok(settled.then_some(id - 1))
+        })
+    }
+
+    /// Whether node `index` answers and has applied nearly all that the master has.
+    pub fn is_level(&self, index: usize) -> Result<bool> {
+        if !is_listening(self.nodes[index].client)? {
+            return Ok(false);
+        }
+        let Ok(status) = ClusterStatus::ask(self.nodes[index].client) else { return Ok(false) };
+        Ok(status.is_healthy())
+    }
+
+    /// Starts node `index`, which has ended, exactly as it was started before.
+    pub fn start_again(&mut self, index: usize) -> Result<()> {
+        let log = self.directory.path().join(format!("restarted-{}.log", index + 1));
+        let address = self.nodes[index].client;
+        // A process with much memory is a zombie some time before its last thread lets go.
+        let is_free = || Ok((!is_listening(address)?).then_some(()));
+        wait_for("a port to be free", Duration::from_secs(10), is_free)?;
         let node = &mut self.nodes[index];
         let restarted = OwnedProcess::spawn(&mut node.launch.command(), "warlockd", &log)?;
         node.process = ProcessIdentity::of(restarted.pid())?;
         node.restarted = Some(restarted);
-        self.wait_healthy(patience)
+        Ok(())
     }
 
     /// Ends all nodes in order and waits for them.
@@ -292,12 +345,17 @@ impl Launch {
 /// The part of `WARLOCK STATUS` that measurements need.
 #[derive(Debug, Deserialize)]
 struct ClusterStatus {
+    #[serde(default)]
+    cluster: String,
     master: Option<u16>,
     nodes: Vec<NodeStatus>,
 }
 
 #[derive(Debug, Deserialize)]
 struct NodeStatus {
+    id: usize,
+    #[serde(default)]
+    peer: String,
     state: String,
     lag: u64,
 }

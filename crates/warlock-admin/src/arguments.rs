@@ -11,12 +11,17 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Deadline of `wait-ready` without `--timeout`.
 pub(crate) const TIMEOUT_READY: Duration = Duration::from_secs(30);
 
+/// Deadline of `join` without `--timeout`: all data may have to be copied.
+pub(crate) const TIMEOUT_JOIN: Duration = Duration::from_secs(600);
+
 const EXAMPLES: &str = "\
 Examples:
   warlock-admin status                          the cluster as the local node sees it
   warlock-admin --addr 10.0.0.2:6379 status     ... as another node sees it
   warlock-admin wait-ready --timeout 1m         in scripts, before the first request
   warlock-admin --json status | jq .master      for programs; null: there is no master
+  warlock-admin remove n3 --dry-run             what a change would lead to
+  warlock-admin --addr new:6379 join n1:7379    a node that was just started joins
   warlock-admin exec SET greeting \"hello\"       any command of the Redis protocol
 
 Exit status:
@@ -25,6 +30,11 @@ Exit status:
   2  the command line is wrong
   3  no node can be reached; nothing was changed
   4  timed out, or it is unknown whether the command took effect";
+
+const REMOVE_EXAMPLES: &str = "\
+Examples:
+  warlock-admin remove n3 --dry-run             who must answer, and what is at risk
+  warlock-admin remove n3";
 
 const EXEC_EXAMPLES: &str = "\
 Examples:
@@ -59,7 +69,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Longest time for everything, such as 500ms, 5s or 2m [default: 5s; wait-ready: 30s].
+    /// Longest time for everything, such as 500ms, 5s or 2m [default: 5s; what changes the
+    /// cluster and wait-ready: 30s; join and reset: 10m].
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -78,6 +89,71 @@ pub(crate) enum Action {
     WaitReady,
     /// Show the digest of the node's state, and the slot it is of.
     Digest,
+    /// Have the node join the cluster of which a member listens for peers there.
+    ///
+    /// The node asked (--addr) runs with an empty data directory and cluster.start = "join". It
+    /// gets a copy of the data first, and a vote once it holds what the others do.
+    Join {
+        /// Address for peers of any member, such as node1:7379.
+        #[arg(value_name = "HOST:PORT", value_parser = address)]
+        member: String,
+        /// Without a vote: it follows, and serves reads that may be old.
+        #[arg(long)]
+        observer: bool,
+    },
+    /// Take the node asked out of the cluster.
+    ///
+    /// A master hands over first. The node stops when it is no member any more.
+    Leave {
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Take a node out of the cluster, dead or alive.
+    ///
+    /// It never takes part again with the same data directory, nor under the same number.
+    #[command(after_help = REMOVE_EXAMPLES)]
+    Remove {
+        /// The node, as n3 or 3.
+        #[arg(value_parser = node)]
+        node: u16,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Give the vote of one node to another in one step.
+    ///
+    /// The old one leaves the cluster, so that it survives as many failures as before.
+    Replace {
+        /// The node that goes.
+        #[arg(value_parser = node)]
+        old: u16,
+        /// An observer that holds what the others do.
+        #[arg(value_parser = node)]
+        new: u16,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Give an observer a vote.
+    Promote {
+        /// The node.
+        #[arg(value_parser = node)]
+        node: u16,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Make another node the master.
+    #[command(alias = "transfer_master")]
+    TransferMaster {
+        /// The node [default: the fittest].
+        #[arg(value_parser = node)]
+        node: Option<u16>,
+    },
+    /// Have the node forget its data, and get all of it from the others again.
+    ///
+    /// What it promised stays, so that it goes on voting under its number. Refused while the others
+    /// could not do without it.
+    Reset,
+    /// Have the node take a snapshot, beside everything else that it does.
+    Snapshot,
     /// Show the versions of this program and of every node.
     Version,
     /// Send a command, and show the reply.
@@ -103,14 +179,29 @@ pub(crate) enum Action {
     },
 }
 
+/// Whether to do it at all.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Dry {
+    /// Only show the membership before and after, who must answer, and what is at risk.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 impl Arguments {
     /// The deadline that was asked for, or that of the action.
     pub(crate) fn timeout(&self) -> Duration {
         let standard = match self.action {
             Action::WaitReady => TIMEOUT_READY,
+            Action::Join { .. } | Action::Reset => TIMEOUT_JOIN,
+            Action::Leave { .. }
+            | Action::Remove { .. }
+            | Action::Replace { .. }
+            | Action::Promote { .. }
+            | Action::TransferMaster { .. } => TIMEOUT_READY,
             Action::Status
             | Action::Members
             | Action::Digest
+            | Action::Snapshot
             | Action::Version
             | Action::Exec { .. }
             | Action::Completions { .. }
@@ -133,6 +224,12 @@ fn address(text: &str) -> Result<String, String> {
     } else {
         Err(format!("the port is from 1 to 65535, not {port:?}"))
     }
+}
+
+/// Reads a node as `n3` or `3`.
+fn node(text: &str) -> Result<u16, String> {
+    let number = text.strip_prefix('n').unwrap_or(text).parse().ok().filter(|id| *id > 0);
+    number.ok_or_else(|| "write it as n3 or 3, from 1 to 65535".to_owned())
 }
 
 /// Reads a positive time: a whole number with `ms`, `s` or `m`, or of seconds.

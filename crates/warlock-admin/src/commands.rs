@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use warlock_client::{Client, Command, Error, Options, Value};
 
 use crate::arguments::{Action, Arguments};
+use crate::changes::Operator;
 use crate::failure::{Failure, Kind};
 use crate::manual;
 use crate::output::Output;
@@ -30,8 +31,23 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
     options.name = Some("warlock-admin".to_owned());
     options.call_timeout = arguments.timeout();
     options.connect_timeout = arguments.timeout().min(CONNECT_TIMEOUT_MAX);
+    let mut operator = Operator::new(options.clone(), output, arguments.timeout());
     let client = Client::new(options);
     match &arguments.action {
+        Action::Join { member, observer } => operator.join(member, *observer).await?,
+        Action::Leave { dry } => operator.leave(dry.dry_run).await?,
+        Action::Remove { node, dry } => {
+            operator.change(&["REMOVE".to_owned(), node.to_string()], dry.dry_run).await?;
+        }
+        Action::Replace { old, new, dry } => {
+            let words = ["REPLACE".to_owned(), old.to_string(), new.to_string()];
+            operator.change(&words, dry.dry_run).await?;
+        }
+        Action::Promote { node, dry } => {
+            operator.change(&["PROMOTE".to_owned(), node.to_string()], dry.dry_run).await?;
+        }
+        Action::Reset => operator.reset().await?,
+        Action::TransferMaster { node } => operator.transfer(node.map(u64::from)).await?,
         Action::Status => {
             let status: Status = describe(&client, "STATUS").await?;
             show(output, &status, || status.print(output));
@@ -42,6 +58,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         }
         Action::WaitReady => wait_ready(arguments, &client, output).await?,
         Action::Digest => digest(&client, output).await?,
+        Action::Snapshot => snapshot(&client, output).await?,
         Action::Version => version(&client, output).await?,
         Action::Exec { command } => exec(&client, command, output).await?,
         Action::Completions { shell } => {
@@ -141,6 +158,13 @@ async fn digest(client: &Client, output: &Output) -> Result<(), Failure> {
     };
     let object = json!({ "applied": applied, "digest": digest });
     show(output, &object, || output.print(format!("s{applied} {digest}\n").as_bytes()));
+    Ok(())
+}
+
+async fn snapshot(client: &Client, output: &Output) -> Result<(), Failure> {
+    ask(client, "SNAPSHOT").await?;
+    let object = json!({ "snapshot": "begun" });
+    show(output, &object, || output.print(b"the node takes a snapshot\n"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `warlock-admin`: looks at a cluster and operates it, with nothing but the public protocol.
 
 mod arguments;
+mod changes;
 mod commands;
 mod failure;
 mod manual;

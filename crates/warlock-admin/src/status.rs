@@ -19,7 +19,7 @@ pub(crate) struct Status {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Node {
     pub(crate) id: u64,
-    addr: String,
+    pub(crate) addr: String,
     peer: String,
     role: String,
     state: String,
@@ -27,7 +27,18 @@ pub(crate) struct Node {
     lag: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease_ms_left: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Snapshot>,
     pub(crate) version: String,
+}
+
+/// How far a node is with the snapshot of a peer.
+#[derive(Debug, Deserialize, Serialize)]
+struct Snapshot {
+    slot: u64,
+    bytes: u64,
+    total: u64,
+    stage: String,
 }
 
 /// The members as one object.
@@ -37,6 +48,11 @@ pub(crate) struct Members {
 }
 
 impl Status {
+    /// The master's id.
+    pub(crate) const fn master(&self) -> Option<u64> {
+        self.master
+    }
+
     /// Prints a line about the cluster and a table of its nodes.
     pub(crate) fn print(&self, output: &Output) {
         let master = match self.master {
@@ -69,8 +85,29 @@ impl Status {
             ]);
         }
         output.print_table(&table);
+        for node in &self.nodes {
+            if let Some(snapshot) = &node.snapshot {
+                output.print(format!("\nn{} {}\n", node.id, snapshot.sentence()).as_bytes());
+            }
+        }
     }
 }
+
+impl Snapshot {
+    fn sentence(&self) -> String {
+        let Self { slot, bytes, total, stage } = self;
+        let (done, all) = (bytes / MIB, total.div_ceil(MIB));
+        match stage.as_str() {
+            "receiving" => {
+                let percent = bytes.saturating_mul(100) / total.max(&1);
+                format!("receives the snapshot s{slot}: {done} of {all} MiB, {percent} %")
+            }
+            _ => format!("restores the snapshot s{slot} of {all} MiB"),
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
 
 impl Members {
     /// Prints a table of who belongs to the cluster.
@@ -93,6 +130,19 @@ impl Members {
 }
 
 impl Node {
+    /// Whether the node has what the master has, or nearly.
+    pub(crate) fn is_level(&self) -> bool {
+        self.state == "up" && self.applied > 0 && self.lag < 100
+    }
+
+    /// How far the node is with catching up.
+    pub(crate) fn progress(&self) -> String {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.sentence(),
+            None => format!("is {} behind the master", slots(self.lag)),
+        }
+    }
+
     /// How much the node lacks, which only a master can tell.
     fn behind_cell(&self, has_master: bool) -> Cell {
         let text = if has_master { slots(self.lag) } else { "?".to_owned() };

@@ -8,17 +8,20 @@
 
 pub mod front;
 mod host;
+pub mod limits;
 mod machine;
+pub mod operations;
 mod overview;
 mod recovery;
 pub mod seam;
 mod shared;
 mod snapshots;
 pub mod status;
+mod transfers;
 
-pub use host::{Effect, Fatal, Host, HostOptions, TICK};
+pub use host::{Effect, Fatal, Host, HostOptions, JoinReply, JoinWish, LogUse, TICK};
 pub use machine::Machine;
 pub use overview::{Overview, PeerFacts};
 pub use recovery::{Recovery, RecoveryOptions, RoleStates};
-pub use shared::{Counters, LeaseCell, LeaseHeld, LogClockCell, Shared};
+pub use shared::{Counters, Freshness, LeaseCell, LeaseHeld, LogClockCell, Shared};
 pub use snapshots::{SnapshotDesk, SnapshotEvent, SnapshotJob};

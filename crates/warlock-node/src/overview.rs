@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use warlock_paxos::{Ballot, Instant, NodeId, Slot, Span};
+use warlock_paxos::{Ballot, Instant, Membership, NodeId, Seat, Slot, Span};
 
 use crate::status::{NodeStatus, Role, State, Status};
 
@@ -18,8 +18,13 @@ pub struct PeerFacts {
     pub client_addr: String,
 }
 
+impl PeerFacts {
+    const UNKNOWN: Self = Self { version: String::new(), client_addr: String::new() };
+}
+
 #[derive(Clone, Debug)]
 struct Member {
+    seat: Seat,
     peer_addr: String,
     facts: PeerFacts,
     connected: bool,
@@ -32,7 +37,10 @@ struct Member {
 pub struct Overview {
     local: NodeId,
     cluster: String,
-    view: u64,
+    own: PeerFacts,
+    /// Where members are whose address the membership does not name.
+    addresses: BTreeMap<NodeId, String>,
+    membership: Membership,
     members: BTreeMap<NodeId, Member>,
     master: Option<Ballot>,
     lease_end: Option<Instant>,
@@ -40,37 +48,76 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// The cluster `cluster` before anything was heard of its members: node and peer address.
-    /// `own` says what this node, `local`, is; silence of `patience` makes a member down.
+    /// The cluster `cluster` before anything was heard of its members; `addresses` are those for
+    /// peers that the settings name. `own` says what this node, `local`, is; silence of `patience`
+    /// makes a member down.
     #[must_use]
     pub fn new(
         local: NodeId,
         cluster: String,
-        view: u64,
-        members: &BTreeMap<NodeId, String>,
+        membership: &Membership,
+        addresses: BTreeMap<NodeId, String>,
         own: PeerFacts,
         patience: Span,
     ) -> Self {
-        let unknown = PeerFacts { version: String::new(), client_addr: String::new() };
-        let members = members
-            .iter()
-            .map(|(&node, address)| {
-                let facts = if node == local { own.clone() } else { unknown.clone() };
-                let member = Member {
-                    peer_addr: address.clone(),
-                    facts,
-                    connected: false,
-                    heard: None,
-                    applied: Slot::FIRST,
-                };
-                (node, member)
-            })
-            .collect();
-        Self { local, cluster, view, members, master: None, lease_end: None, patience }
+        let mut overview = Self {
+            local,
+            cluster,
+            own,
+            addresses,
+            membership: Membership::unknown(),
+            members: BTreeMap::new(),
+            master: None,
+            lease_end: None,
+            patience,
+        };
+        overview.enter(membership);
+        overview
     }
 
-    pub(super) fn members(&self) -> usize {
-        self.members.len()
+    /// Goes on with the nodes of a new membership; keeps what is known of those that stay.
+    pub(super) fn enter(&mut self, membership: &Membership) {
+        let mut before = std::mem::take(&mut self.members);
+        for entry in membership.members() {
+            let mut member = before.remove(&entry.node).unwrap_or_else(|| Member {
+                seat: entry.seat,
+                peer_addr: self.addresses.get(&entry.node).cloned().unwrap_or_default(),
+                facts: if entry.node == self.local { self.own.clone() } else { PeerFacts::UNKNOWN },
+                connected: false,
+                heard: None,
+                applied: Slot::FIRST,
+            });
+            member.seat = entry.seat;
+            if !entry.address.is_empty() {
+                member.peer_addr.clone_from(&entry.address);
+            }
+            self.members.insert(entry.node, member);
+        }
+        self.membership = membership.clone();
+    }
+
+    pub(super) const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Whether the node is this one, or answers.
+    pub(super) fn answers(&self, now: Instant, node: NodeId) -> bool {
+        let member = self.members.get(&node);
+        node == self.local || member.is_some_and(|member| self.is_up(now, member))
+    }
+
+    /// Where the node's clients connect; empty if that is unknown.
+    pub(super) fn client_addr(&self, node: NodeId) -> &str {
+        self.members.get(&node).map_or("", |member| &member.facts.client_addr)
+    }
+
+    /// Where the node listens for peers; empty if that is unknown.
+    pub(super) fn peer_addr(&self, node: NodeId) -> &str {
+        self.members.get(&node).map_or("", |member| &member.peer_addr)
+    }
+
+    pub(super) fn voters(&self) -> usize {
+        self.membership.voters().len()
     }
 
     pub(super) const fn master(&self) -> Option<Ballot> {
@@ -104,6 +151,19 @@ impl Overview {
         }
     }
 
+    /// The first slot that a node needs from the log, of those that answer and are not so far
+    /// behind that they need a snapshot anyway: at or above `start`.
+    pub(super) fn lowest_needed(&self, now: Instant, start: Slot) -> Option<Slot> {
+        let others = self.members.iter().filter(|(node, _)| **node != self.local);
+        let answering = others.filter(|(_, member)| self.is_up(now, member));
+        answering.map(|(_, member)| member.applied).filter(|applied| *applied >= start).min()
+    }
+
+    fn is_up(&self, now: Instant, member: &Member) -> bool {
+        let fresh = member.heard.is_some_and(|at| now.since(at) < self.patience);
+        member.connected && fresh
+    }
+
     /// All of it, with `applied` as the first slot that this node has not applied.
     #[must_use]
     pub fn status(&self, now: Instant, applied: Slot) -> Status {
@@ -120,24 +180,24 @@ impl Overview {
                 let own = node == self.local;
                 let applied = if own { applied } else { member.applied };
                 let lag = master_applied.distance_from(applied);
-                let fresh = member.heard.is_some_and(|at| now.since(at) < self.patience);
-                let up = own || (member.connected && fresh);
+                let up = own || self.is_up(now, member);
                 NodeStatus {
                     id: node.number(),
                     addr: member.facts.client_addr.clone(),
                     peer: member.peer_addr.clone(),
-                    role: if master == Some(node) { Role::Master } else { Role::Follower },
+                    role: role(member.seat, master == Some(node)),
                     state: state(up, lag),
                     applied: applied.position() - 1,
                     lag,
                     lease_ms_left: self.lease_left(now, own && master == Some(node)),
+                    snapshot: None,
                     version: member.facts.version.clone(),
                 }
             })
             .collect();
         Status {
             cluster: self.cluster.clone(),
-            view: self.view,
+            view: self.membership.view().number(),
             master: master.map(NodeId::number),
             nodes,
             local: self.local.number(),
@@ -148,6 +208,14 @@ impl Overview {
 
     fn lease_left(&self, now: Instant, own_mastership: bool) -> Option<u64> {
         self.lease_end.filter(|_| own_mastership).map(|end| end.since(now).millis())
+    }
+}
+
+const fn role(seat: Seat, master: bool) -> Role {
+    match (master, seat) {
+        (true, _) => Role::Master,
+        (false, Seat::Observer) => Role::Observer,
+        (false, Seat::Voter | Seat::Leaving) => Role::Follower,
     }
 }
 

@@ -1,10 +1,14 @@
 //! From the data directory to the states that the roles start from.
 
+use parking_lot::Mutex;
 use warlock_paxos::{
-    AcceptorState, Incarnation, LeaderState, LogTime, NodeId, ReplicaState, Slot, mutant,
+    AcceptorState, Incarnation, LeaderState, LogTime, Membership, NodeId, ReplicaState, Slot,
+    mutant,
 };
-use warlock_store::{Applier, Options, Reader};
-use warlock_wal::{Disk, Identity, Recovered, SnapshotMeta, Snapshots, Tail, Wal, WalOptions};
+use warlock_store::{Applier, Options, Reader, RestoreError};
+use warlock_wal::{
+    Disk, Identity, Recovered, SnapshotError, SnapshotMeta, Snapshots, Tail, Wal, WalOptions,
+};
 
 /// Sequences of one start: far more than a process can propose in its life.
 const SEQUENCE_BITS: u32 = 40;
@@ -24,6 +28,9 @@ pub struct RecoveryOptions<'a> {
     pub incarnation: Incarnation,
     /// Random bits that differ from start to start.
     pub entropy: u64,
+    /// Calls what it is given on as many threads as may help, at least once, and returns when all
+    /// calls have: a large snapshot is restored by all of them.
+    pub crew: fn(&(dyn Fn() + Sync)),
 }
 
 /// What the roles start from.
@@ -62,6 +69,12 @@ pub struct Recovery<D: Disk> {
     pub log_time: LogTime,
     /// Every slot below is on disk, decided or not.
     pub recorded: Slot,
+    /// The log on disk counts from here on. If the snapshot that covers what is below cannot be
+    /// read this is above what is applied.
+    pub log_start: Slot,
+    /// The newest membership that this node knows to be in force; `None` if it never changed, so
+    /// that the one of the settings holds.
+    pub membership: Option<Membership>,
     /// Which data directory this is (P7).
     pub incarnation: Incarnation,
     /// The identity file, which also remembers the data directories of peers.
@@ -69,6 +82,30 @@ pub struct Recovery<D: Disk> {
 }
 
 impl<D: Disk> Recovery<D> {
+    /// Has the data directory on `disk` forget the state of the node, so that its peers have to
+    /// tell it all of it. What it promised and accepted stays: it goes on voting under its name
+    /// (P7).
+    ///
+    /// A failure in between leaves a state that is a part of what it was.
+    ///
+    /// # Errors
+    /// What is wrong with the directory and what to do, for the operator.
+    pub fn forget(disk: D, options: &RecoveryOptions<'_>) -> Result<(), String> {
+        let identity = own_identity(&disk, options)?;
+        let wal_options = WalOptions {
+            segment_bytes: options.segment_bytes,
+            salt: salt(identity.incarnation()),
+            may_create: identity.starts() == 0,
+        };
+        let (mut wal, recovered) =
+            Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
+        report(&recovered)?;
+        // In this order: what no snapshot covers is unknown then, and never taken for empty.
+        wal.truncate_below(recovered.decided).map_err(|error| error.to_string())?;
+        wal.sync().map_err(|error| error.to_string())?;
+        Snapshots::new(disk).remove_all().map_err(|error| error.to_string())
+    }
+
     /// Reads the data directory on `disk`, and makes a new one if it is empty.
     ///
     /// # Errors
@@ -81,23 +118,35 @@ impl<D: Disk> Recovery<D> {
             salt: salt(incarnation),
             may_create: identity.starts() == 0,
         };
-        let (wal, recovered) =
-            Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
-        // Only now: a first start that ends before it has a log may make one the next time.
-        let starts = identity.count_start().map_err(|error| error.to_string())?;
-        report(&recovered)?;
-        let snapshots = Snapshots::new(disk);
+        let snapshots = Snapshots::new(disk.clone());
         let own_order = if mutant!(HashOrderOfNode) { salt(incarnation) } else { 0 };
         let hash_seed = u64::from(crc32c::crc32c(options.cluster.as_bytes())) ^ own_order;
         let (mut applier, reader) =
             warlock_store::new(Options { hash_seed, shards: options.shards });
-        if let Some(meta) = &recovered.snapshot {
-            restore(&snapshots, meta, &mut applier)?;
-        }
+        let mut distrusted = Vec::new();
+        let (wal, recovered) = loop {
+            let (wal, recovered) = Wal::open_without(disk.clone(), wal_options, &distrusted)
+                .map_err(|error| error.to_string())?;
+            let Some(meta) = &recovered.snapshot else { break (wal, recovered) };
+            match restore(&snapshots, meta, &mut applier, options.crew) {
+                Ok(()) => break (wal, recovered),
+                Err(Unrestored::Refused(error)) => return Err(error),
+                // An older one is as good, with the log or what peers tell.
+                Err(Unrestored::Damaged(error)) => {
+                    tracing::error!(slot = %meta.slot, %error, "the snapshot cannot be restored");
+                    distrusted.push(meta.slot);
+                }
+            }
+        };
+        // Only now: a first start that ends before it has a log may make one the next time.
+        let starts = identity.count_start().map_err(|error| error.to_string())?;
+        report(&recovered)?;
         let log_time = recovered.snapshot.as_ref().map_or(LogTime::ZERO, |meta| meta.log_time);
         let seed = salt(incarnation) ^ starts ^ options.entropy;
         let roles = role_states(&recovered, incarnation, starts, seed, log_time);
-        let recorded = recovered.recorded();
+        let (recorded, log_start) = (recovered.recorded(), recovered.floor);
+        let membership = recovered.membership.map(Membership::from_charter).transpose();
+        let membership = membership.map_err(|error| error.to_string())?;
         Ok(Self {
             wal,
             snapshots,
@@ -106,6 +155,8 @@ impl<D: Disk> Recovery<D> {
             roles,
             log_time,
             recorded,
+            log_start,
+            membership,
             incarnation,
             identity,
         })
@@ -145,17 +196,73 @@ fn report(recovered: &Recovered) -> Result<(), String> {
     }
 }
 
+/// Why there is no state of a snapshot.
+#[derive(Debug)]
+enum Unrestored {
+    /// It holds together, or nobody knows, and is not for this node: the node must not start.
+    Refused(String),
+    /// It is not what was written: as good as absent.
+    Damaged(String),
+}
+
+impl From<SnapshotError> for Unrestored {
+    fn from(error: SnapshotError) -> Self {
+        let text = error.to_string();
+        match matches!(error, SnapshotError::Damaged { .. } | SnapshotError::Absent { .. }) {
+            true => Self::Damaged(text),
+            false => Self::Refused(text),
+        }
+    }
+}
+
+impl From<RestoreError> for Unrestored {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Version(_) | RestoreError::Foreign => Self::Refused(error.to_string()),
+            RestoreError::Malformed(_) | RestoreError::Incomplete | RestoreError::Digest => {
+                Self::Damaged(error.to_string())
+            }
+        }
+    }
+}
+
+/// Restores a snapshot: chunks are read and verified in order by whoever is free, and taken in by
+/// all at the same time.
 fn restore<D: Disk>(
     snapshots: &Snapshots<D>,
     meta: &SnapshotMeta,
     applier: &mut Applier,
-) -> Result<(), String> {
-    let mut reader = snapshots.open(meta.slot).map_err(|error| error.to_string())?;
-    applier.begin_restore();
-    while let Some(chunk) = reader.next_chunk().map_err(|error| error.to_string())? {
-        applier.restore_chunk(&chunk).map_err(|error| error.to_string())?;
+    crew: fn(&(dyn Fn() + Sync)),
+) -> Result<(), Unrestored> {
+    let mut reader = snapshots.open(meta.slot)?;
+    let restore = applier.restore();
+    // The first chunk says what the others belong to.
+    if let Some(chunk) = reader.next_chunk()? {
+        restore.chunk(&chunk)?;
     }
-    applier.finish_restore().map_err(|error| error.to_string())
+    let reader = Mutex::new(reader);
+    let problem = Mutex::new(None);
+    crew(&|| {
+        while problem.lock().is_none() {
+            let chunk = reader.lock().next_chunk();
+            let taken = match chunk {
+                Ok(Some(chunk)) => restore.chunk(&chunk).map_err(Unrestored::from),
+                Ok(None) => return,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = taken {
+                *problem.lock() = Some(error);
+            }
+        }
+    });
+    match problem.into_inner() {
+        Some(error) => Err(error),
+        None => {
+            let restored = restore.finish()?;
+            drop(applier.install(restored));
+            Ok(())
+        }
+    }
 }
 
 fn role_states(
@@ -172,7 +279,10 @@ fn role_states(
             pvalues: recovered.undecided_pvalues(),
             decided: recovered.held,
             unknown: recovered.unknown.clone(),
+            known: recovered.decided,
             restarted: starts > 1,
+            incarnation,
+            reconfiguration: recovered.reconfiguration.clone(),
         },
         leader: LeaderState { ballot: recovered.ballot, applied: snapshot, log_time, seed },
         replica: ReplicaState {

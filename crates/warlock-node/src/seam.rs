@@ -7,6 +7,8 @@
 use warlock_paxos::Instant;
 use warlock_resp::Protocol;
 
+use crate::operations::Operation;
+
 /// Names a client connection of one worker; never reused while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -55,7 +57,16 @@ pub enum Ask {
         /// ... or when this instant has passed; `None` waits for ever.
         deadline: Option<Instant>,
     },
-    /// Forget a [`Ask::Wait`] of this connection: it closed.
+    /// Do what an operator wants, and say what came of it.
+    Operate {
+        /// Index of the asking worker.
+        worker: usize,
+        /// The connection that waits.
+        connection: ConnectionId,
+        /// What to do.
+        operation: Operation,
+    },
+    /// Forget a [`Ask::Wait`] or [`Ask::Operate`] of this connection: it closed.
     Forget {
         /// Index of the asking worker.
         worker: usize,
@@ -88,5 +99,12 @@ pub enum Answer {
         connection: ConnectionId,
         /// How many followers hold it.
         replicas: u64,
+    },
+    /// Answers [`Ask::Operate`].
+    Operated {
+        /// The connection that waits.
+        connection: ConnectionId,
+        /// JSON that says what is done, or the error reply.
+        outcome: Result<String, String>,
     },
 }

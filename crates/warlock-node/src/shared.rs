@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use warlock_paxos::{Instant, LogTime, Span, mutant};
+use warlock_paxos::{Instant, LogTime, Membership, Span, mutant};
 use warlock_store::Reader;
 
 use crate::status::Status;
@@ -46,6 +46,28 @@ impl LeaseCell {
     }
 }
 
+/// How fresh the state of this node is known to be.
+#[derive(Debug, Default)]
+pub struct Freshness {
+    confirmed: AtomicU64,
+}
+
+impl Freshness {
+    /// A master confirmed, to a question asked at this moment, what the state has caught up with
+    /// since: nothing that was acknowledged before the moment is missing.
+    pub fn note(&self, asked: Instant) {
+        self.confirmed.fetch_max(asked.nanos(), Ordering::AcqRel);
+    }
+
+    /// Whether the state was fresh at some moment within `bound` before now.
+    #[must_use]
+    pub fn within(&self, bound: Span, clock: impl FnOnce() -> Instant) -> bool {
+        // The clock is read after the moment: it can only look older than it is.
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        confirmed != 0 && clock().since(Instant::from_nanos(confirmed)) <= bound
+    }
+}
+
 /// The log clock as workers see it: the last anchor, and how long ago that was.
 #[derive(Debug, Default)]
 pub struct LogClockCell {
@@ -72,14 +94,20 @@ impl LogClockCell {
 pub struct Shared {
     /// Whether local reads are linearizable now.
     pub lease: LeaseCell,
+    /// How fresh local reads without a lease are known to be.
+    pub freshness: Freshness,
     /// Estimate of the log time.
     pub log_clock: LogClockCell,
     /// State machine, for readers.
     pub store: Reader,
     /// What `status`, `INFO` and `ROLE` show; replaced by the core a few times per second.
     pub status: Mutex<Arc<Status>>,
+    /// The membership in force; replaced by the core when it changes.
+    pub membership: Mutex<Arc<Membership>>,
     /// The node has recovered from disk; until then commands get `-LOADING`.
     pub recovered: AtomicBool,
+    /// Somebody asked for a snapshot; the core takes it back when it begins one.
+    pub snapshot_wanted: AtomicBool,
     /// The node is stopping: no new connections, `/readyz` says no.
     pub stopping: AtomicBool,
     /// Commands answered by this node's front end since its start.
@@ -111,6 +139,16 @@ pub struct Counters {
     pub reads_confirmed: AtomicU64,
     /// Snapshots taken or received.
     pub snapshots: AtomicU64,
+    /// One while this node takes a snapshot, else zero.
+    pub snapshot_running: AtomicU64,
+    /// Bytes of snapshots sent to peers.
+    pub snapshot_sent_bytes: AtomicU64,
+    /// Bytes of peers' snapshots written.
+    pub snapshot_received_bytes: AtomicU64,
+    /// Bytes of the log sent to peers that came from the disk.
+    pub log_sent_bytes: AtomicU64,
+    /// Peers that are being sent a snapshot; goes up and down.
+    pub snapshot_streams: AtomicU64,
 }
 
 impl Shared {
@@ -119,10 +157,13 @@ impl Shared {
     pub fn new(store: Reader, status: Status) -> Self {
         Self {
             lease: LeaseCell::default(),
+            freshness: Freshness::default(),
             log_clock: LogClockCell::default(),
             store,
             status: Mutex::new(Arc::new(status)),
+            membership: Mutex::new(Arc::new(Membership::unknown())),
             recovered: AtomicBool::new(false),
+            snapshot_wanted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             commands_total: AtomicU64::new(0),
             connections_total: AtomicU64::new(0),

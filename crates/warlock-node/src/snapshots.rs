@@ -1,10 +1,20 @@
-//! Reads and writes snapshot files, one job at a time, for whoever owns the disk.
+//! Reads and writes snapshot files, and reads the log back, for whoever owns the disk.
+//!
+//! Everything is done in steps that take some milliseconds at most, and a long job lets short ones
+//! pass, so that a node that takes a snapshot goes on serving another one.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use warlock_paxos::limits::SNAPSHOT_CHUNK_BYTES;
-use warlock_paxos::{NodeId, Slot, SnapshotChunk};
-use warlock_store::SnapshotStream;
-use warlock_wal::{Disk, SnapshotError, SnapshotMeta, SnapshotReceiver, Snapshots};
+use warlock_paxos::limits::{LEARNED_BYTES, SNAPSHOT_CHUNK_BYTES};
+use warlock_paxos::{Batch, NodeId, Slot, SnapshotChunk};
+use warlock_store::{Replaced, Restore, Restored, SnapshotStep, SnapshotStream};
+use warlock_wal::{
+    Disk, LogReader, SealedSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver,
+    SnapshotWriter, Snapshots,
+};
+
+use crate::limits::SNAPSHOT_STREAMS_MAX;
 
 /// Work for the snapshot files.
 #[derive(Debug)]
@@ -25,6 +35,15 @@ pub enum SnapshotJob {
         /// First byte wanted.
         offset: u64,
     },
+    /// Read decided batches out of the log for a peer.
+    ReadLog {
+        /// Who asked.
+        to: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+    },
+    /// Forget what was opened for a peer, which asks no more.
+    Close(NodeId),
     /// Write a part of a peer's snapshot.
     Receive {
         /// The snapshot covers every slot below.
@@ -36,8 +55,13 @@ pub enum SnapshotJob {
         /// The part.
         bytes: Bytes,
     },
-    /// The peer's snapshot is complete.
-    Install,
+    /// Nothing more comes of a peer's snapshot: free its space.
+    GiveUp,
+    /// The peer's snapshot is complete: verify it, and build the state beside the one that is
+    /// served.
+    Install(Box<Restore>),
+    /// Free a state that was replaced.
+    Drop(Box<Replaced>),
 }
 
 /// What became of a [`SnapshotJob`].
@@ -49,75 +73,231 @@ pub enum SnapshotEvent {
     Failed(String),
     /// A part of a snapshot for a peer.
     Read(NodeId, SnapshotChunk),
-    /// A snapshot of a peer was verified; these are its chunks.
+    /// What the log has for a peer; nothing if it does not reach back.
+    LogRead {
+        /// Who asked.
+        to: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+        /// Decided batches from there on.
+        batches: Vec<Batch>,
+    },
+    /// A peer's snapshot is written up to a position.
+    Written {
+        /// Which snapshot.
+        slot: Slot,
+        /// The position, in bytes.
+        end: u64,
+    },
+    /// A snapshot of a peer was verified and restored, beside the state that is served.
     Received {
         /// What it covers.
         meta: SnapshotMeta,
-        /// Its content.
-        chunks: Vec<Vec<u8>>,
+        /// The state.
+        restored: Box<Restored>,
     },
     /// A snapshot of a peer was damaged or incomplete.
     Refused(String),
 }
 
-/// Does the jobs; the daemon gives it a thread of its own, because every job blocks.
+/// Does the jobs; the daemon gives it a thread of its own, because every step blocks.
 #[derive(Debug)]
 pub struct SnapshotDesk<D: Disk> {
     snapshots: Snapshots<D>,
+    jobs: VecDeque<SnapshotJob>,
+    taking: Option<Taking<D>>,
     receiving: Option<SnapshotReceiver<D>>,
+    installing: Option<Installing<D>>,
+    /// What peers are being sent. A file stays readable here when it is dropped from the disk.
+    serving: BTreeMap<NodeId, Serving<D>>,
+    /// The last step was part of a long job, so a short one is next.
+    is_turn_of_short: bool,
+}
+
+#[derive(Debug)]
+struct Taking<D: Disk> {
+    slot: Slot,
+    stream: Box<SnapshotStream>,
+    writer: SnapshotWriter<D>,
+}
+
+#[derive(Debug)]
+struct Installing<D: Disk> {
+    sealed: SealedSnapshot<D>,
+    restore: Box<Restore>,
+}
+
+#[derive(Debug)]
+struct Serving<D: Disk> {
+    snapshot: Option<(Slot, SnapshotReader<D::File>)>,
+    log: LogReader<D>,
 }
 
 impl<D: Disk> SnapshotDesk<D> {
-    /// A desk for the snapshots of one data directory.
+    /// A desk for the snapshots and the log of one data directory.
     #[must_use]
     pub const fn new(snapshots: Snapshots<D>) -> Self {
-        Self { snapshots, receiving: None }
+        Self {
+            snapshots,
+            jobs: VecDeque::new(),
+            taking: None,
+            receiving: None,
+            installing: None,
+            serving: BTreeMap::new(),
+            is_turn_of_short: true,
+        }
     }
 
-    /// Does one job, and tells what the host has to know of it.
-    pub fn work(&mut self, job: SnapshotJob) -> Option<SnapshotEvent> {
+    /// Takes a job, to be done by [`step`](Self::step).
+    pub fn give(&mut self, job: SnapshotJob) {
+        self.jobs.push_back(job);
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && !self.is_at_long_job()
+    }
+
+    /// Whether there is nothing to do but to take a snapshot, for which nobody waits.
+    #[must_use]
+    pub fn is_in_no_hurry(&self) -> bool {
+        self.jobs.is_empty() && self.installing.is_none()
+    }
+
+    /// Does a little, and tells what the host has to know of it.
+    pub fn step(&mut self) -> Option<SnapshotEvent> {
+        let is_short = self.is_turn_of_short || !self.is_at_long_job();
+        self.is_turn_of_short = !is_short;
+        if is_short && let Some(job) = self.jobs.pop_front() {
+            return self.begin(job);
+        }
+        if self.installing.is_some() {
+            return self.go_on_installing();
+        }
+        self.go_on_taking()
+    }
+
+    fn is_at_long_job(&self) -> bool {
+        self.taking.is_some() || self.installing.is_some()
+    }
+
+    fn begin(&mut self, job: SnapshotJob) -> Option<SnapshotEvent> {
         match job {
-            SnapshotJob::Take { meta, stream } => Some(match self.take(&meta, *stream) {
-                Ok(()) => SnapshotEvent::Taken(meta.slot),
-                Err(error) => SnapshotEvent::Failed(error.to_string()),
-            }),
+            SnapshotJob::Take { meta, stream } => match self.snapshots.begin(&meta) {
+                Ok(writer) => {
+                    self.taking = Some(Taking { slot: meta.slot, stream, writer });
+                    None
+                }
+                Err(error) => Some(SnapshotEvent::Failed(error.to_string())),
+            },
             SnapshotJob::Read { to, slot, offset } => {
-                Some(SnapshotEvent::Read(to, self.read(slot, offset)))
+                Some(SnapshotEvent::Read(to, self.read(to, slot, offset)))
+            }
+            SnapshotJob::ReadLog { to, from } => {
+                let batches = self.read_log(to, from);
+                Some(SnapshotEvent::LogRead { to, from, batches })
+            }
+            SnapshotJob::Close(node) => {
+                self.serving.remove(&node);
+                None
             }
             SnapshotJob::Receive { slot, offset, total, bytes } => {
-                let received = self.receive(slot, offset, total, &bytes);
-                received.err().map(|error| {
-                    self.receiving = None;
-                    SnapshotEvent::Refused(error.to_string())
-                })
+                match self.receive(slot, offset, total, &bytes) {
+                    Ok(end) => end.map(|end| SnapshotEvent::Written { slot, end }),
+                    Err(error) => {
+                        self.receiving = None;
+                        Some(SnapshotEvent::Refused(error.to_string()))
+                    }
+                }
             }
-            SnapshotJob::Install => self.install(),
+            SnapshotJob::GiveUp => {
+                self.receiving = None;
+                None
+            }
+            SnapshotJob::Install(restore) => {
+                let Some(receiving) = self.receiving.take() else {
+                    return Some(SnapshotEvent::Refused("nothing of it came".to_owned()));
+                };
+                match receiving.seal() {
+                    Ok(sealed) => {
+                        self.installing = Some(Installing { sealed, restore });
+                        None
+                    }
+                    Err(error) => Some(SnapshotEvent::Refused(error.to_string())),
+                }
+            }
+            SnapshotJob::Drop(replaced) => {
+                drop(replaced);
+                None
+            }
         }
     }
 
-    fn take(&self, meta: &SnapshotMeta, mut stream: SnapshotStream) -> Result<(), SnapshotError> {
-        let mut writer = self.snapshots.begin(meta)?;
-        while let Some(chunk) = stream.next_chunk() {
-            writer.write_chunk(&chunk)?;
-        }
-        writer.finish()
+    fn go_on_taking(&mut self) -> Option<SnapshotEvent> {
+        let taking = self.taking.as_mut()?;
+        let outcome = match taking.stream.step() {
+            SnapshotStep::More => return None,
+            SnapshotStep::Chunk(chunk) => match taking.writer.write_chunk(&chunk) {
+                Ok(()) => return None,
+                Err(error) => Err(error.to_string()),
+            },
+            SnapshotStep::Inexact => {
+                Err("what was written is not the state that it was to be".to_owned())
+            }
+            SnapshotStep::End => Ok(()),
+        };
+        let Taking { slot, writer, .. } = self.taking.take()?;
+        let outcome = outcome.and_then(|()| writer.finish().map_err(|error| error.to_string()));
+        Some(match outcome {
+            Ok(()) => SnapshotEvent::Taken(slot),
+            Err(error) => SnapshotEvent::Failed(error),
+        })
+    }
+
+    fn go_on_installing(&mut self) -> Option<SnapshotEvent> {
+        let installing = self.installing.as_mut()?;
+        let outcome = match installing.sealed.next_chunk() {
+            Ok(Some(chunk)) => match installing.restore.chunk(&chunk) {
+                Ok(()) => return None,
+                Err(error) => Err(error.to_string()),
+            },
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        let Installing { sealed, restore } = self.installing.take()?;
+        let outcome = outcome.and_then(|()| finish(sealed, *restore));
+        Some(match outcome {
+            Ok((meta, restored)) => SnapshotEvent::Received { meta, restored },
+            Err(error) => SnapshotEvent::Refused(error),
+        })
     }
 
     /// A part for a peer; empty if there is no such snapshot, so that the peer asks anew.
-    fn read(&self, slot: Option<Slot>, offset: u64) -> SnapshotChunk {
-        self.read_part(slot, offset).unwrap_or_else(|error| {
+    fn read(&mut self, to: NodeId, slot: Option<Slot>, offset: u64) -> SnapshotChunk {
+        self.read_part(to, slot, offset).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read a snapshot for a peer");
             let slot = slot.unwrap_or(Slot::FIRST);
             SnapshotChunk { slot, offset, total: 0, bytes: Bytes::new() }
         })
     }
 
-    fn read_part(&self, slot: Option<Slot>, offset: u64) -> Result<SnapshotChunk, SnapshotError> {
+    fn read_part(
+        &mut self,
+        to: NodeId,
+        slot: Option<Slot>,
+        offset: u64,
+    ) -> Result<SnapshotChunk, SnapshotError> {
         let slot = match slot {
             Some(slot) => slot,
             None => self.snapshots.slots()?.last().copied().unwrap_or(Slot::FIRST),
         };
-        let reader = self.snapshots.open(slot)?;
+        let open = self.snapshots.clone();
+        let serving = &mut self.serving(to).snapshot;
+        if serving.as_ref().is_none_or(|(opened, _)| *opened != slot) {
+            *serving = Some((slot, open.open(slot)?));
+        }
+        let (_, reader) = serving.as_ref().expect("opened just now");
         let total = reader.length();
         let length = SNAPSHOT_CHUNK_BYTES.min(total.saturating_sub(offset));
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
@@ -126,40 +306,53 @@ impl<D: Disk> SnapshotDesk<D> {
         Ok(SnapshotChunk { slot, offset, total, bytes: bytes.into() })
     }
 
+    fn read_log(&mut self, to: NodeId, from: Slot) -> Vec<Batch> {
+        self.serving(to).log.read(from, LEARNED_BYTES).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the log for a peer");
+            Vec::new()
+        })
+    }
+
+    /// What is open for a peer. The host lets few in; should it forget one, another has to go.
+    fn serving(&mut self, node: NodeId) -> &mut Serving<D> {
+        if self.serving.len() >= 2 * SNAPSHOT_STREAMS_MAX && !self.serving.contains_key(&node) {
+            self.serving.pop_first();
+        }
+        let disk = self.snapshots.disk();
+        self.serving
+            .entry(node)
+            .or_insert_with(|| Serving { snapshot: None, log: LogReader::new(disk.clone()) })
+    }
+
     fn receive(
         &mut self,
         slot: Slot,
         offset: u64,
         total: u64,
         bytes: &[u8],
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<Option<u64>, SnapshotError> {
         if offset == 0 {
+            // The old file goes first: the new one may have its name.
+            self.receiving = None;
             self.receiving = Some(self.snapshots.receive(slot, total)?);
         }
         match &mut self.receiving {
-            Some(receiving) if receiving.slot() == slot => receiving.write_at(bytes, offset),
-            _ => Ok(()),
+            Some(receiving) if receiving.slot() == slot => {
+                receiving.write_at(bytes, offset)?;
+                Ok(Some(receiving.received()))
+            }
+            // What is left of a transfer that was given up.
+            _ => Ok(None),
         }
     }
+}
 
-    fn install(&mut self) -> Option<SnapshotEvent> {
-        let receiving = self.receiving.take()?;
-        Some(match self.verify(receiving) {
-            Ok((meta, chunks)) => SnapshotEvent::Received { meta, chunks },
-            Err(error) => SnapshotEvent::Refused(error.to_string()),
-        })
-    }
-
-    fn verify(
-        &self,
-        receiving: SnapshotReceiver<D>,
-    ) -> Result<(SnapshotMeta, Vec<Vec<u8>>), SnapshotError> {
-        let meta = receiving.finish()?;
-        let mut reader = self.snapshots.open(meta.slot)?;
-        let mut chunks = Vec::new();
-        while let Some(chunk) = reader.next_chunk()? {
-            chunks.push(chunk);
-        }
-        Ok((meta, chunks))
-    }
+/// Makes a verified snapshot visible once its content is known to be what it says.
+fn finish<D: Disk>(
+    sealed: SealedSnapshot<D>,
+    restore: Restore,
+) -> Result<(SnapshotMeta, Box<Restored>), String> {
+    let restored = restore.finish().map_err(|error| error.to_string())?;
+    let meta = sealed.install().map_err(|error| error.to_string())?;
+    Ok((meta, Box::new(restored)))
 }

@@ -47,8 +47,35 @@ pub struct NodeStatus {
     /// Milliseconds that remain of the master lease; on the master only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_ms_left: Option<u64>,
+    /// The snapshot that the node receives, as far as the node knows that says all this: it is the
+    /// one that receives, or the one that sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotProgress>,
     /// Version of `warlockd`; empty while unknown.
     pub version: String,
+}
+
+/// How far a node is with the snapshot of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SnapshotProgress {
+    /// It covers every slot below.
+    pub slot: u64,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// What is being done with it.
+    pub stage: SnapshotStage,
+}
+
+/// What a node does with the snapshot of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotStage {
+    /// It comes.
+    Receiving,
+    /// All of it came; it is verified and restored.
+    Installing,
 }
 
 /// What a node does.

@@ -92,7 +92,10 @@ fn new_node(id: NodeId, membership: &Membership, now: Instant) -> Node {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown: Vec::new(),
+        known: Slot::FIRST,
         restarted: false,
+        incarnation: Incarnation::new(u128::from(id.number())),
+        reconfiguration: None,
     };
     let leader = LeaderState {
         ballot: Ballot::ZERO,
@@ -108,7 +111,7 @@ fn new_node(id: NodeId, membership: &Membership, now: Instant) -> Node {
         decided: Vec::new(),
     };
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, acceptor, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, acceptor, now),
         leader: Leader::new(id, membership.clone(), timing, leader, now),
         replica: Replica::new(id, timing, replica),
     };

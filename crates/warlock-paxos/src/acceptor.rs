@@ -5,15 +5,19 @@
 //! grant runs (L1), and stays silent to new ballots for a while after a restart, because grants are
 //! not durable (L2). It must never answer for a slot that it cannot read as if it had accepted
 //! nothing (P6).
+//!
+//! It also keeps the membership in force, and from then on refuses lower views for ever (M4).
+
+mod views;
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::batch::Batch;
-use crate::ids::{Ballot, NodeId, Slot, SlotRange};
+use crate::ids::{Ballot, Incarnation, NodeId, Slot, SlotRange};
 use crate::membership::Membership;
-use crate::message::{Ack, Heartbeat, Message, P1a, P1b, P2a, P2b, Release};
+use crate::message::{Ack, Heartbeat, Message, P1a, P1b, P2a, P2b, Reconfiguration, Release};
 use crate::output::{Output, Tell};
 use crate::record::{PValue, Record};
 use crate::route::Input;
@@ -31,8 +35,14 @@ pub struct AcceptorState {
     pub decided: Slot,
     /// Slots held once that cannot be read (P6).
     pub unknown: Vec<SlotRange>,
+    /// The watermark on record: every slot below is decided, readable here or not.
+    pub known: Slot,
     /// Whether the node has ever run before: only then may it have granted a lease (L2).
     pub restarted: bool,
+    /// Identity of the data directory (P7).
+    pub incarnation: Incarnation,
+    /// What was accepted for the reconfiguration slot after the membership in force.
+    pub reconfiguration: Option<Reconfiguration>,
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
@@ -44,27 +54,44 @@ struct Grant {
 /// The acceptor role of one node.
 #[derive(Clone, Debug, Hash)]
 pub struct Acceptor {
+    node: NodeId,
+    incarnation: Incarnation,
+    /// The membership in force.
     membership: Membership,
+    reconfiguration: Option<Reconfiguration>,
     timing: Timing,
     ballot: Ballot,
     pvalues: BTreeMap<Slot, (Ballot, Batch)>,
     unknown: Vec<SlotRange>,
     /// Every slot below is decided here, and the newest durable record of each is the decided one.
     decided: Slot,
+    /// Every slot below is decided, although what the disk had of it may be damaged.
+    known: Slot,
     decided_recorded: Slot,
-    /// Every slot below is durable here once everything handed to the disk so far is.
+    /// Every slot below is durable here once everything handed to the disk so far is: recorded as
+    /// decided, or accepted under the present ballot. What was accepted under an older one does not
+    /// count before it is recorded as decided: M3 rests on this.
     held: Slot,
+    /// The same of what is durable already.
+    held_durably: Slot,
     grant: Option<Grant>,
     silent_until: Option<Instant>,
-    log_time: Option<(LogTime, Instant)>,
+    log_time: Option<(Ballot, LogTime, Instant)>,
     persists_waiting: u64,
     waiting_since: Option<Instant>,
 }
 
 impl Acceptor {
-    /// An acceptor started at `now` with what its disk holds.
+    /// The acceptor of `node`, started at `now` with what its disk holds: `membership` is the
+    /// newest one that it knows to be in force.
     #[must_use]
-    pub fn new(membership: Membership, timing: Timing, state: AcceptorState, now: Instant) -> Self {
+    pub fn new(
+        node: NodeId,
+        membership: Membership,
+        timing: Timing,
+        state: AcceptorState,
+        now: Instant,
+    ) -> Self {
         let pvalues: BTreeMap<_, _> = state
             .pvalues
             .into_iter()
@@ -79,15 +106,21 @@ impl Acceptor {
         } else {
             state.ballot
         };
+        let next = membership.view().next();
         Self {
+            node,
+            incarnation: state.incarnation,
+            reconfiguration: state.reconfiguration.filter(|found| found.charter.view == next),
             membership,
             timing,
             ballot: remembered,
             pvalues,
             unknown: state.unknown,
             decided: state.decided,
+            known: state.known,
             decided_recorded: state.decided,
             held: state.decided,
+            held_durably: state.decided,
             grant: None,
             silent_until: (state.restarted && !mutant!(NoSilenceAfterRestart))
                 .then(|| timing.grant_end(now)),
@@ -106,6 +139,8 @@ impl Acceptor {
                 Message::P2a(p2a) => self.handle_p2a(now, from, p2a, out),
                 Message::Heartbeat(heartbeat) => self.handle_heartbeat(now, from, &heartbeat, out),
                 Message::Release(release) => self.handle_release(&release),
+                Message::P2aView(p2a) => self.handle_p2a_view(now, from, p2a, out),
+                Message::InForce(told) => self.handle_in_force(now, told.charter, out),
                 other => panic!("routing brought {other:?} to the acceptor"),
             },
             Input::Tell(Tell::Decided { slot, contents }) => {
@@ -118,7 +153,12 @@ impl Acceptor {
 
     /// Handles a request to promise a ballot.
     pub fn handle_p1a(&mut self, now: Instant, from: NodeId, p1a: &P1a, out: &mut Vec<Output>) {
-        if p1a.ballot.node != from || !self.membership.is_voter(from) {
+        if p1a.ballot.node != from || self.answers_lower_view(from, p1a.ballot.view, out) {
+            return;
+        }
+        let ahead = p1a.ballot.view > self.membership.view();
+        let takes = self.is_admitted() && self.membership.is_elector(from);
+        if !ahead && !takes {
             return;
         }
         if self.refuses_promise(now, p1a.ballot) {
@@ -128,6 +168,7 @@ impl Acceptor {
         }
         let news = p1a.ballot > self.ballot;
         if news {
+            self.persist_decided(now, out);
             self.raise_ballot(p1a.ballot);
             out.push(Output::Tell(Tell::Promised(p1a.ballot)));
         }
@@ -144,7 +185,12 @@ impl Acceptor {
     /// Handles a request to accept a batch.
     pub fn handle_p2a(&mut self, now: Instant, from: NodeId, p2a: P2a, out: &mut Vec<Output>) {
         let P2a { ballot, slot, batch, decided } = p2a;
-        if ballot.node != from || ballot.view != self.membership.view() {
+        if ballot.node != from || self.answers_lower_view(from, ballot.view, out) {
+            return;
+        }
+        let present = ballot.view == self.membership.view() || mutant!(LowerViewAccepted);
+        let takes = present && self.is_admitted();
+        if !takes || !self.membership.is_elector(from) {
             return;
         }
         let lower = match mutant!(BallotWithoutNode) {
@@ -156,6 +202,7 @@ impl Acceptor {
             out.push(Output::Send { to: from, message: Message::P2b(p2b) });
             return;
         }
+        self.persist_decided(now, out);
         let raised = ballot > self.ballot;
         if raised {
             self.raise_ballot(ballot);
@@ -175,7 +222,6 @@ impl Acceptor {
         if mutant!(AcceptBeforeSync) {
             out.append(&mut then);
         }
-        self.persist_decided(now, record.is_some(), out);
         self.persist(now, record, then, out);
     }
 
@@ -188,16 +234,25 @@ impl Acceptor {
         heartbeat: &Heartbeat,
         out: &mut Vec<Output>,
     ) {
+        if self.answers_stranger(from, heartbeat.view, out) {
+            return;
+        }
         let granted = heartbeat.lease && self.grant_lease(now, from, heartbeat.ballot);
         if let Some(theirs) = heartbeat.log_time.filter(|_| granted) {
-            // What is not above the last reading was long on its way.
-            if self.log_time.is_none_or(|(known, _)| known < theirs) {
-                self.log_time = Some((theirs, now));
+            // A new master may be slower, and is followed backwards: what it sets to expire must not
+            // vanish early under the next. Of one master, what is not above the last reading was
+            // long on its way.
+            let ballot = heartbeat.ballot;
+            let follows = |(last, known, _)| ballot > last || (ballot == last && known < theirs);
+            if self.log_time.is_none_or(follows) {
+                self.log_time = Some((ballot, theirs, now));
             }
         }
         let ack = Ack {
             round: heartbeat.round,
+            view: self.membership.view(),
             promised: self.ballot,
+            held: self.held_under(heartbeat.ballot),
             granted,
             stalled: self.is_stalled(now),
             silent: self.is_silent(now),
@@ -235,7 +290,12 @@ impl Acceptor {
         self.decided = slot;
         self.pvalues = self.pvalues.split_off(&slot);
         self.unknown.retain(|range| range.last >= slot);
-        self.held = self.held.max(slot);
+        if self.held < slot {
+            // Something of it was learned, or accepted under an older ballot: only the watermark on
+            // record tells a later ballot that it is decided.
+            self.persist_decided(now, out);
+            self.held = slot;
+        }
         self.extend_held();
         if learned {
             self.tell_held(now, slot, out);
@@ -247,6 +307,7 @@ impl Acceptor {
         self.decided = self.decided.max(slot);
         self.decided_recorded = self.decided_recorded.max(slot);
         self.held = self.held.max(slot);
+        self.held_durably = self.held_durably.max(slot);
         self.pvalues = self.pvalues.split_off(&self.decided);
         self.unknown.retain(|range| range.last >= slot);
     }
@@ -260,6 +321,9 @@ impl Acceptor {
         assert!(persists <= self.persists_waiting, "P1: more was synced than was written");
         self.persists_waiting -= persists;
         self.waiting_since = (self.persists_waiting > 0).then_some(now);
+        if self.persists_waiting == 0 {
+            self.held_durably = self.held;
+        }
     }
 
     /// The highest ballot promised or accepted.
@@ -319,7 +383,10 @@ impl Acceptor {
             return false;
         }
         // A master that raises its own ballot has given up the lease of the lower one by that.
-        let leased = self.granted_to(now).is_some_and(|granted| granted.node != ballot.node);
+        let overridden =
+            |granted: Ballot| mutant!(HigherViewEndsGrant) && granted.view < ballot.view;
+        let others = |granted: &Ballot| granted.node != ballot.node && !overridden(*granted);
+        let leased = self.granted_to(now).is_some_and(|granted| others(&granted));
         self.is_silent(now) || (leased && !mutant!(PromiseDuringGrant))
     }
 
@@ -331,7 +398,8 @@ impl Acceptor {
         assert!(ballot > self.ballot, "P2: the ballot would fall from {} to {ballot}", self.ballot);
         self.ballot = ballot;
         // What was accepted under a lower ballot may be proposed anew with another content.
-        self.held = self.held.min(self.decided);
+        self.held = self.held.min(self.decided_recorded);
+        self.held_durably = Slot::FIRST;
     }
 
     fn accept(
@@ -360,7 +428,8 @@ impl Acceptor {
     /// those slots any more, so that no other answer would say so.
     fn tell_held(&mut self, now: Instant, decided: Slot, out: &mut Vec<Output>) {
         let (ballot, held) = (self.ballot, self.held);
-        if ballot == Ballot::ZERO {
+        // In a view that is over nobody leads (M4).
+        if ballot == Ballot::ZERO || ballot.view < self.membership.view() {
             return;
         }
         let slot = Slot::new(decided.position() - 1);
@@ -417,6 +486,9 @@ impl Acceptor {
             pvalues,
             unknown,
             log_time: self.log_time(now),
+            view: self.membership.view(),
+            known: self.known.max(self.decided),
+            reconfiguration: self.reconfiguration.clone().filter(|_| promised),
         }
     }
 
@@ -428,16 +500,16 @@ impl Acceptor {
     }
 
     fn log_time(&self, now: Instant) -> Option<LogTime> {
-        self.log_time.map(|(time, at)| time.after(now.since(at)))
+        self.log_time.map(|(_, time, at)| time.after(now.since(at)))
     }
 
     fn is_stalled(&self, now: Instant) -> bool {
         self.waiting_since.is_some_and(|since| now.since(since) > self.timing.lease())
     }
 
-    /// Writes the decided watermark along with something that is written anyway.
-    fn persist_decided(&mut self, now: Instant, writing: bool, out: &mut Vec<Output>) {
-        if writing && self.decided > self.decided_recorded {
+    /// Writes the decided watermark, if it is news.
+    fn persist_decided(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if self.decided > self.decided_recorded {
             self.decided_recorded = self.decided;
             let record = Record::Decided { slot: self.decided };
             self.persist(now, Some(record), Vec::new(), out);

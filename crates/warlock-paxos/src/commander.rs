@@ -64,10 +64,11 @@ impl Commander {
         self.slot
     }
 
-    /// Asks every voter; to be called once, by the host that started the commander.
+    /// Asks every voter, and tells those that only follow; to be called once, by the host that
+    /// started the commander.
     pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.retry_at = Some(now.after(self.retry));
-        let to = self.membership.voters().clone();
+        let to = self.membership.everyone().clone();
         out.push(Output::Broadcast { to, message: self.question() });
     }
 
@@ -86,7 +87,7 @@ impl Commander {
         // not for long, as clients wait for what was lost.
         self.retry_at = Some(now.after(self.retry));
         self.retry = self.retry.plus(self.retry).min(self.retry_max);
-        for to in self.accepts.missing(&self.membership) {
+        for to in self.accepts.missing_voters(&self.membership) {
             out.push(Output::Send { to, message: self.question() });
         }
     }
@@ -105,7 +106,11 @@ impl Commander {
             return;
         }
         let lower = p2b.promised < self.ballot && !mutant!(OldBallotAnswersCount);
-        if lower || !self.accepts.add(&self.membership, from) {
+        if lower {
+            return;
+        }
+        let counted = self.accepts.add(&self.membership, from);
+        if !counted && self.membership.is_elector(from) {
             return;
         }
         out.push(Output::Tell(Tell::Held { node: from, ballot: self.ballot, held: p2b.held }));

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::message::{Heartbeat, Message, P1b, Standing};
+use crate::message::{Heartbeat, Message, P1b, Reconfiguration, Standing};
 use crate::output::{Event, Fate, Notice};
 use crate::record::PValue;
 
@@ -18,6 +18,16 @@ impl fmt::Display for Message {
                 write!(f, "P2b {} {} held {}", m.asked, m.slot, m.held)
             }
             Self::P2b(m) => write!(f, "P2b {} {} refused by {}", m.asked, m.slot, m.promised),
+            Self::P2aView(m) => {
+                write!(f, "P2a {} {} {}", m.ballot, m.charter.view.slot(), m.charter)
+            }
+            Self::P2bView(m) if m.promised == m.asked => {
+                write!(f, "P2b {} {}", m.asked, m.view.slot())
+            }
+            Self::P2bView(m) => {
+                write!(f, "P2b {} {} refused by {}", m.asked, m.view.slot(), m.promised)
+            }
+            Self::InForce(m) => write!(f, "InForce {} {}", m.charter.view.slot(), m.charter),
             Self::Decision(m) => write!(f, "Decision {} decided {}", m.ballot, m.decided),
             Self::Propose(m) => {
                 write!(f, "Propose {} {}", m.ballot, m.origin)?;
@@ -63,11 +73,20 @@ impl fmt::Display for P1b {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "P1b {}", self.asked)?;
         if self.promised != self.asked {
-            return write!(f, " refused at {}", self.promised);
+            write!(f, " refused at {}", self.promised)?;
+            let behind = self.view < self.asked.view;
+            return if behind { write!(f, ", knows {}", self.view) } else { Ok(()) };
         }
         write!(f, " promised, decided {}", self.decided)?;
+        if self.known > self.decided {
+            write!(f, " of {}", self.known)?;
+        }
         self.pvalues.iter().try_for_each(|pvalue| write!(f, " {pvalue}"))?;
-        self.unknown.iter().try_for_each(|range| write!(f, " unknown {range}"))
+        self.unknown.iter().try_for_each(|range| write!(f, " unknown {range}"))?;
+        self.reconfiguration.as_ref().map_or(Ok(()), |accepted| {
+            let Reconfiguration { ballot, charter } = accepted;
+            write!(f, " ({ballot} {} {charter})", charter.view.slot())
+        })
     }
 }
 
@@ -115,6 +134,10 @@ impl fmt::Display for Event {
             Self::CatchingUp { from, to, node } => {
                 write!(f, "lacks {from} to below {to}, asks {node}")
             }
+            Self::Changing(membership) => {
+                write!(f, "proposes {} {membership}", membership.view().slot())
+            }
+            Self::Lost(slot) => write!(f, "finds {slot} decided, and no copy of it anywhere"),
         }
     }
 }
@@ -136,6 +159,7 @@ impl fmt::Display for Notice {
             }
             Self::LogClock(time, _) => write!(f, "log clock {time}"),
             Self::SnapshotWanted => f.write_str("wants a snapshot to be taken"),
+            Self::ReadLog { to, from } => write!(f, "reads its log from {from} for {to}"),
             Self::ReadSnapshot { to, slot, offset } => {
                 write!(f, "sends {to} a part of")?;
                 match slot {
@@ -150,6 +174,11 @@ impl fmt::Display for Notice {
             Self::InstallSnapshot { slot } => write!(f, "installs snapshot {slot}"),
             Self::Diverged { slot } => write!(f, "differs from the master at {slot}"),
             Self::HandedOver => f.write_str("has handed over"),
+            Self::ChangeAnswered { ticket, verdict } => {
+                write!(f, "answers change {ticket}: {verdict}")
+            }
+            Self::InForce(membership) => write!(f, "enters {membership}"),
+            Self::Retired => f.write_str("is retired"),
             Self::Log(event) => write!(f, "{event}"),
         }
     }

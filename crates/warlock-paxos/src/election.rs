@@ -8,7 +8,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{Ballot, NodeId, Slot};
+use crate::ids::{Ballot, NodeId, Slot, View};
 use crate::membership::Membership;
 use crate::message::Standing;
 use crate::time::{Instant, Span};
@@ -32,12 +32,28 @@ pub(crate) struct Surroundings {
     peers: BTreeMap<NodeId, Peer>,
     rounds: VecDeque<(u64, Instant)>,
     released: Ballot,
+    view: View,
 }
 
 impl Surroundings {
     pub(crate) fn new(node: NodeId, membership: &Membership, patience: Span) -> Self {
         let peers = membership.others(node).iter().map(|&other| (other, Peer::default())).collect();
-        Self { node, patience, peers, rounds: VecDeque::new(), released: Ballot::ZERO }
+        let view = membership.view();
+        Self { node, patience, peers, rounds: VecDeque::new(), released: Ballot::ZERO, view }
+    }
+
+    /// Goes on with the nodes of a new membership: what is known of those that stay is kept, and
+    /// who leads in an older view is no master any more (M4).
+    pub(crate) fn enter(&mut self, membership: &Membership) {
+        self.peers.retain(|&node, _| membership.is_member(node));
+        for &other in membership.others(self.node).iter() {
+            self.peers.entry(other).or_default();
+        }
+        self.view = membership.view();
+    }
+
+    fn counts(&self, ballot: Ballot) -> bool {
+        ballot > self.released && ballot.view >= self.view
     }
 
     pub(crate) fn note_round(&mut self, number: u64, sent: Instant) {
@@ -91,25 +107,27 @@ impl Surroundings {
                 Standing::Master { ballot, barrier } => Some((ballot, barrier)),
                 Standing::Follower { .. } | Standing::Unhappy => None,
             })
-            .filter(|(ballot, _)| *ballot > self.released)
+            .filter(|(ballot, _)| self.counts(*ballot))
             .max()
     }
 
     /// Whether anybody that is heard is, or sees, a master with a quorum.
     pub(crate) fn somebody_is_happy(&self, now: Instant) -> bool {
         self.heard(now).any(|(_, standing)| match standing {
-            Standing::Master { ballot, .. } | Standing::Follower { ballot } => {
-                ballot > self.released
-            }
+            Standing::Master { ballot, .. } | Standing::Follower { ballot } => self.counts(ballot),
             Standing::Unhappy => false,
         })
     }
 
-    /// Whether round trips with a majority of the voters, this node included, succeeded lately.
+    /// Whether round trips with enough nodes for an election, this one included, succeeded lately.
     pub(crate) fn is_quorum_connected(&self, now: Instant, membership: &Membership) -> bool {
-        let connected = self.connected(now).filter(|&node| membership.is_voter(node)).count();
-        let own = usize::from(membership.is_voter(self.node));
-        connected + own >= membership.quorum()
+        membership.is_election_quorum(|node| self.reaches(now, node))
+    }
+
+    /// Whether a round trip with `node` succeeded lately; this node reaches itself.
+    pub(crate) fn reaches(&self, now: Instant, node: NodeId) -> bool {
+        let peer = self.peers.get(&node).and_then(|peer| peer.round_trip);
+        node == self.node || peer.is_some_and(|at| now.since(at) < self.patience)
     }
 
     pub(crate) fn connected(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
@@ -144,7 +162,6 @@ impl Surroundings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::View;
 
     const PATIENCE: Span = Span::from_millis(400);
 

@@ -47,11 +47,36 @@ impl View {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// The view after this one.
+    ///
+    /// # Panics
+    /// After 2^64 - 1 views.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("there are fewer than 2^64 views"))
+    }
+
+    /// The reconfiguration slot that decides the membership of this view.
+    #[must_use]
+    pub const fn slot(self) -> ReconfigurationSlot {
+        ReconfigurationSlot(self.0)
+    }
 }
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}", self.0)
+    }
+}
+
+/// Position in the log of memberships, beside the data log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReconfigurationSlot(u64);
+
+impl fmt::Display for ReconfigurationSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
     }
 }
 

@@ -37,7 +37,10 @@ pub fn check(node: &Node) -> Result<(), Violation> {
     the_window_is_kept(node)?;
     helpers_work_for_the_present_ballot(node)?;
     reads_are_served_only_by_a_recovered_master(node)?;
-    submissions_are_in_order(node)
+    submissions_are_in_order(node)?;
+    only_the_next_membership_is_accepted(node)?;
+    only_electors_lead_and_in_their_view(node)?;
+    a_change_follows_what_is_secured(node)
 }
 
 /// P2: nothing is accepted above the acceptor's ballot, and nobody leads with a ballot that the own
@@ -112,6 +115,47 @@ fn reads_are_served_only_by_a_recovered_master(node: &Node) -> Result<(), Violat
 fn submissions_are_in_order(node: &Node) -> Result<(), Violation> {
     let in_order = node.replica.submissions_are_in_order();
     require(in_order, "Fate", || String::from("submissions were proposed out of order"))
+}
+
+/// M1: an acceptor holds at most the membership after its own, accepted under a ballot of that.
+fn only_the_next_membership_is_accepted(node: &Node) -> Result<(), Violation> {
+    let Some(accepted) = node.acceptor.reconfiguration() else { return Ok(()) };
+    let present = node.acceptor.membership();
+    let (ballot, charter) = (accepted.ballot, &accepted.charter);
+    let is_next = charter.view == present.view().next() && ballot.view == present.view();
+    require(is_next && ballot <= node.acceptor.ballot(), "M1", || {
+        format!("{charter} is accepted under {ballot} in {present}")
+    })
+}
+
+/// M4: the acceptor is told of a view first; whoever leads or stands does so in the view that the
+/// leader knows, and has part in its elections.
+fn only_electors_lead_and_in_their_view(node: &Node) -> Result<(), Violation> {
+    let (leader, acceptor) = (&node.leader, &node.acceptor);
+    let (known, recorded) = (leader.membership(), acceptor.membership());
+    require(known.view() <= recorded.view(), "M4", || {
+        format!("the leader is in {known}, but the acceptor in {recorded}")
+    })?;
+    for ballot in [leader.leads(), leader.scouts_with()].into_iter().flatten() {
+        let may = ballot.view == known.view() && known.is_elector(node.id());
+        require(may, "M4", || format!("leads or stands with {ballot} in {known}"))?;
+    }
+    Ok(())
+}
+
+/// M1, M3, M5: what a leader proposes follows its membership, comes after all that earlier ones
+/// left is held, and finds no lease if the leader has no part in it.
+fn a_change_follows_what_is_secured(node: &Node) -> Result<(), Violation> {
+    let leader = &node.leader;
+    let Some(lead) = leader.lead() else { return Ok(()) };
+    let Some(changing) = &lead.changing else { return Ok(()) };
+    let (present, next) = (leader.membership(), &changing.next);
+    let follows = present.may_be_followed_by(next) && lead.inherited.is_none();
+    require(follows, "M1", || format!("{next} is proposed in {present}"))?;
+    let secured = lead.is_secured(present) && leader.applied() >= lead.barrier;
+    require(secured, "M3", || format!("{next} is proposed before {} is held", lead.barrier))?;
+    let silent = next.is_elector(node.id()) || lead.lease.end().is_none();
+    require(silent, "M5", || format!("{next} is proposed under the lease of {}", lead.ballot))
 }
 
 fn require(

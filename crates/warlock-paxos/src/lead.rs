@@ -7,6 +7,7 @@ use crate::batch::Proposal;
 use crate::ids::{Ballot, Incarnation, NodeId, Origin, Slot};
 use crate::lease::MasterLease;
 use crate::limits::{BATCH_BYTES, IN_FLIGHT_BYTES_MAX, QUEUE_BYTES_MAX, WINDOW_MAX, WINDOW_MIN};
+use crate::membership::{Membership, Tally};
 use crate::message::Propose;
 use crate::time::{Instant, LogTime};
 
@@ -19,6 +20,18 @@ pub(crate) struct InFlight {
     pub(crate) chosen: bool,
     /// Other nodes whose clients wait for it.
     pub(crate) waiting: Vec<NodeId>,
+}
+
+/// A membership that this ballot proposes.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Changing {
+    /// Whoever asked for it, if it was asked for here.
+    pub(crate) ticket: Option<u64>,
+    pub(crate) next: Membership,
+    pub(crate) accepts: Tally,
+    pub(crate) ask_again_at: Instant,
+    /// A quorum accepted it.
+    pub(crate) decided: bool,
 }
 
 /// Leading with one ballot, from adoption to stepping down.
@@ -36,6 +49,10 @@ pub(crate) struct Lead {
     pub(crate) last_stamp: LogTime,
     pub(crate) tick_wanted: bool,
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) changing: Option<Changing>,
+    /// What an earlier leader of the view had accepted for the next reconfiguration slot: it must
+    /// be proposed again before anything else may be.
+    pub(crate) inherited: Option<Membership>,
     streams: BTreeMap<(NodeId, Incarnation), u64>,
     queue: VecDeque<Proposal>,
     queue_bytes: usize,
@@ -50,6 +67,10 @@ pub(crate) struct Leaving {
     pub(crate) deadline: Instant,
     /// Who shall lead next, if the operator said.
     pub(crate) to: Option<NodeId>,
+    /// It goes because it is not part of the next membership, which it has to decide first (M5).
+    pub(crate) retiring: bool,
+    /// The host waits for the end of it.
+    pub(crate) asked: bool,
 }
 
 impl Lead {
@@ -66,6 +87,8 @@ impl Lead {
             last_stamp: LogTime::ZERO,
             tick_wanted: false,
             leaving: None,
+            changing: None,
+            inherited: None,
             streams: BTreeMap::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -171,6 +194,13 @@ impl Lead {
 
     pub(crate) fn held_by(&self, node: NodeId) -> Option<Slot> {
         self.held.get(&node).copied()
+    }
+
+    /// M3: every slot up to the barrier, and so every one that phase 1 found, is held by a majority
+    /// of the voters: accepted under this ballot, or recorded as decided.
+    pub(crate) fn is_secured(&self, membership: &Membership) -> bool {
+        let holds = |node: NodeId| self.held.get(&node).is_some_and(|held| *held >= self.barrier);
+        membership.is_quorum(holds) || mutant!(ChangeBeforeHeld)
     }
 
     /// What is durable where, as far as it is decided: of the rest another ballot may still decide

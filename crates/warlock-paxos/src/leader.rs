@@ -4,16 +4,20 @@
 //! anything but the pvalue of the highest ballot that its quorum reported (P3), and never let a
 //! local read pass unless its lease runs and what it recovered is applied (L3).
 
+mod changing;
 mod elections;
 mod leaving;
 mod mastership;
 mod proposing;
+mod versions;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::election::Surroundings;
-use crate::ids::{Ballot, NodeId, Slot};
+use crate::ids::{Ballot, Incarnation, NodeId, Slot};
 use crate::lead::Lead;
 use crate::log_clock::LogClock;
 use crate::membership::Membership;
@@ -69,6 +73,15 @@ pub struct Leader {
     standing_told: Standing,
     deadline: Option<LogTime>,
     digest: Option<(Slot, u64)>,
+    /// This node is not part of the membership in force, and takes part in nothing (M4).
+    retired: bool,
+    /// What the host knows of nodes and the membership may lack.
+    known: BTreeMap<NodeId, (String, Option<Incarnation>)>,
+    /// The version of the messages agreed on with each node that is connected.
+    versions: BTreeMap<NodeId, u8>,
+    /// Since this node asked for its ballot, nodes were connected that know no changes of the
+    /// membership.
+    heard_old: bool,
 }
 
 impl Leader {
@@ -86,6 +99,7 @@ impl Leader {
         // An answer to an earlier process of this node must not pass for one to a round of this
         // process.
         let round = if mutant!(RoundsStartAtZero) { 0 } else { random.next() >> 1 };
+        let retired = membership != Membership::unknown() && !membership.is_member(node);
         Self {
             node,
             membership,
@@ -106,7 +120,17 @@ impl Leader {
             standing_told: Standing::Unhappy,
             deadline: None,
             digest: None,
+            retired,
+            known: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            heard_old: false,
         }
+    }
+
+    /// Takes note of address and data directory of a node, for the next membership to record them
+    /// if none did (P7).
+    pub fn note_member(&mut self, node: NodeId, address: String, incarnation: Option<Incarnation>) {
+        self.known.insert(node, (address, incarnation));
     }
 
     /// Handles whatever is routed to the leader; `wall` is the wall clock.
@@ -114,11 +138,12 @@ impl Leader {
     pub fn handle(&mut self, now: Instant, wall: LogTime, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Peer { from, message } => match message {
-                Message::Propose(propose) => self.handle_propose(now, propose, out),
+                Message::Propose(propose) => self.handle_propose(now, from, propose, out),
                 Message::Ack(ack) => self.handle_ack(now, from, &ack, out),
                 Message::ReadIndex(ask) => self.handle_read_index(now, from, &ask, out),
                 Message::HandOver(ask) => self.handle_hand_over(now, &ask, out),
                 Message::P2b(p2b) => self.handle_late_p2b(now, from, &p2b, out),
+                Message::P2bView(p2b) => self.handle_p2b_view(now, from, &p2b, out),
                 other => panic!("routing brought {other:?} to the leader"),
             },
             Input::Tell(tell) => match tell {
@@ -133,6 +158,9 @@ impl Leader {
                     self.handle_held(now, node, ballot, held, out);
                 }
                 Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),
+                Tell::InForce { membership, admitted } => {
+                    self.handle_in_force(now, membership, admitted, out);
+                }
                 other => panic!("routing brought {other:?} to the leader"),
             },
         }
@@ -141,12 +169,16 @@ impl Leader {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let leaving = match &self.phase {
-            Phase::Leading(lead) => lead.leaving.map(|leaving| leaving.deadline),
-            Phase::Following | Phase::Scouting { .. } => None,
+        let (leaving, changing) = match &self.phase {
+            Phase::Leading(lead) => (
+                lead.leaving.map(|leaving| leaving.deadline),
+                lead.changing.as_ref().map(|changing| changing.ask_again_at),
+            ),
+            Phase::Following | Phase::Scouting { .. } => (None, None),
         };
         let farewell = self.farewell.map(|(_, deadline)| deadline);
-        [Some(self.heartbeat_at), self.scout_at, leaving, farewell].into_iter().flatten().min()
+        let timeouts = [Some(self.heartbeat_at), self.scout_at, leaving, changing, farewell];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Does what is due: heartbeats, elections, stepping down.
@@ -160,6 +192,8 @@ impl Leader {
             self.try_propose(now, out);
             self.send_heartbeats(now, out);
         }
+        self.ask_again_for_change(now, out);
+        self.consider_changing(now, out);
         self.finish_leaving(now, out);
         self.consider_farewell(now, out);
         self.consider_scouting(now, out);
@@ -208,6 +242,12 @@ impl Leader {
     #[must_use]
     pub fn connected(&self, now: Instant) -> Vec<NodeId> {
         self.surroundings.connected(now).collect()
+    }
+
+    /// The membership in force, as far as the leader has been told.
+    #[must_use]
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// The master that this node believes in.

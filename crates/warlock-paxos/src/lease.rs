@@ -67,6 +67,16 @@ impl MasterLease {
         longer
     }
 
+    /// Whether round `number` is one of this ballot that may still be answered.
+    pub(crate) fn has_round(&self, number: u64) -> bool {
+        self.rounds.iter().any(|round| round.number == number)
+    }
+
+    /// Gives the lease up: no round that was sent counts any more (L5, M5).
+    pub(crate) fn give_up(&mut self) {
+        *self = Self::default();
+    }
+
     /// When the lease ends; `None` before a quorum granted one round.
     pub(crate) const fn end(&self) -> Option<Instant> {
         self.end

@@ -17,6 +17,7 @@ pub mod mutants;
 mod acceptor;
 mod batch;
 mod catchup;
+mod change;
 mod codec;
 mod commander;
 mod display;
@@ -45,14 +46,19 @@ mod timing;
 pub use acceptor::{Acceptor, AcceptorState};
 
 pub use batch::{Batch, MalformedBatch, Proposal, Stamp};
-pub use codec::{DecodeError, MESSAGE_LENGTH_MAX, MESSAGE_VERSION, decode, encode};
+pub use change::{Change, ChangeRequest, Refusal, Verdict};
+pub use codec::{
+    CHANGES_VERSION, DecodeError, MESSAGE_LENGTH_MAX, MESSAGE_VERSION, MESSAGE_VERSION_MIN, decode,
+    decode_charter, encode, encode_charter, encode_in,
+};
 pub use commander::Commander;
-pub use ids::{Ballot, Incarnation, NodeId, Origin, Slot, SlotRange, View};
+pub use ids::{Ballot, Incarnation, NodeId, Origin, ReconfigurationSlot, Slot, SlotRange, View};
 pub use leader::{Leader, LeaderState};
-pub use membership::{Membership, Tally};
+pub use membership::{Charter, MalformedMembership, Member, Membership, Seat, Tally};
 pub use message::{
-    Ack, Decision, Declined, HandOver, Heartbeat, Learn, Learned, Message, P1a, P1b, P2a, P2b,
-    Propose, ReadIndex, ReadIndexed, Release, SnapshotChunk, SnapshotFetch, Standing,
+    Ack, Decision, Declined, HandOver, Heartbeat, InForce, Learn, Learned, Message, P1a, P1b, P2a,
+    P2aView, P2b, P2bView, Propose, ReadIndex, ReadIndexed, Reconfiguration, Release,
+    SnapshotChunk, SnapshotFetch, Standing,
 };
 pub use node::{Node, NodeEffect, NodeState};
 pub use output::{Adopted, Event, Fate, Notice, Output, Reason, Tell};

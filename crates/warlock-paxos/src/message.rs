@@ -6,7 +6,8 @@ use bytes::Bytes;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::batch::Batch;
-use crate::ids::{Ballot, NodeId, Origin, Slot, SlotRange};
+use crate::ids::{Ballot, NodeId, Origin, Slot, SlotRange, View};
+use crate::membership::Charter;
 use crate::record::PValue;
 use crate::time::LogTime;
 
@@ -21,6 +22,12 @@ pub enum Message {
     P2a(P2a),
     /// Tells a commander that the pvalue is durable, or which higher ballot forbids it.
     P2b(P2b),
+    /// Asks an acceptor to accept a membership for the next reconfiguration slot.
+    P2aView(P2aView),
+    /// Tells a leader that the membership is durable, or which higher ballot forbids it.
+    P2bView(P2bView),
+    /// Tells a node which membership is in force (M4).
+    InForce(InForce),
     /// Tells a replica how far the log is decided.
     Decision(Decision),
     /// Asks the master to put commands into the log.
@@ -76,6 +83,51 @@ pub struct P1b {
     /// The log time by this node's running clock; `None` while it has heard of none since its
     /// start.
     pub log_time: Option<LogTime>,
+    /// The view in force on the acceptor's node. Lower than that of `asked`: it must be told the
+    /// newer membership before it can promise.
+    pub view: View,
+    /// Every slot below is decided, though maybe not readable here: such a slot is never filled
+    /// with a no-op, whoever cannot read it (P6).
+    pub known: Slot,
+    /// What it accepted for the reconfiguration slot after that view.
+    pub reconfiguration: Option<Reconfiguration>,
+}
+
+/// A membership accepted for its reconfiguration slot under a ballot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
+pub struct Reconfiguration {
+    /// The ballot that it was accepted under, of the view before.
+    pub ballot: Ballot,
+    /// The content.
+    pub charter: Charter,
+}
+
+/// Asks an acceptor to accept a membership for the reconfiguration slot after the ballot's view.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
+pub struct P2aView {
+    /// The ballot of the leader.
+    pub ballot: Ballot,
+    /// The membership proposed.
+    pub charter: Charter,
+}
+
+/// Answers a [`P2aView`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
+pub struct P2bView {
+    /// The ballot of the `P2aView` answered.
+    pub asked: Ballot,
+    /// The acceptor's ballot; higher than `asked` if it refused.
+    pub promised: Ballot,
+    /// The view that the membership would be of.
+    pub view: View,
+}
+
+/// Tells which membership is in force: the newest one decided, whole, never one that is merely
+/// accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
+pub struct InForce {
+    /// The membership.
+    pub charter: Charter,
 }
 
 /// Asks an acceptor to accept a batch.
@@ -164,6 +216,8 @@ pub enum Standing {
 pub struct Heartbeat {
     /// Counts the sender's heartbeats; the answer repeats it, so that only round trips count.
     pub round: u64,
+    /// The view in force on the sender.
+    pub view: View,
     /// The highest ballot that the sender has seen.
     pub ballot: Ballot,
     /// Set if the sender leads with `ballot` and asks for its lease to be granted or renewed.
@@ -187,8 +241,13 @@ pub struct Heartbeat {
 pub struct Ack {
     /// The round answered.
     pub round: u64,
+    /// The view in force on the acceptor's node.
+    pub view: View,
     /// The acceptor's ballot.
     pub promised: Ballot,
+    /// Every slot below is durable on the acceptor's node: known there to be decided, or accepted
+    /// under the ballot of the heartbeat.
+    pub held: Slot,
     /// The lease asked for in this round is granted (L1).
     pub granted: bool,
     /// The acceptor's log has not synced for a lease although something waits for it.

@@ -157,7 +157,7 @@ impl Node {
             RoleName::Acceptor => self.acceptor.handle(now, input, &mut out),
             RoleName::Leader => self.leader.handle(now, wall, input, &mut out),
             RoleName::Replica => self.replica.handle(now, input, &mut out),
-            RoleName::Scout(ballot) => self.deliver_to_scout(ballot, input, &mut out),
+            RoleName::Scout(ballot) => self.deliver_to_scout(now, ballot, input, &mut out),
             RoleName::Commander(ballot, slot) => {
                 self.deliver_to_commander(now, wall, (ballot, slot), input, &mut out);
             }
@@ -213,11 +213,17 @@ impl Node {
         pairs.filter(|(_, (from, to, _))| seen.insert((*from, *to))).map(|(at, _)| at).collect()
     }
 
-    fn deliver_to_scout(&mut self, ballot: Ballot, input: Input, out: &mut Vec<Output>) {
+    fn deliver_to_scout(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        input: Input,
+        out: &mut Vec<Output>,
+    ) {
         if let (Some(scout), Input::Peer { from, message: Message::P1b(p1b) }) =
             (self.scouts.get_mut(&ballot), input)
         {
-            scout.handle_p1b(from, p1b, out);
+            scout.handle_p1b(now, from, p1b, out);
         }
     }
 

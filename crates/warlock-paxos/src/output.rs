@@ -8,8 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::batch::Batch;
+use crate::change::Verdict;
 use crate::commander::Commander;
 use crate::ids::{Ballot, NodeId, Slot};
+use crate::membership::{Charter, Membership};
 use crate::message::{Decision, Heartbeat, Message};
 use crate::record::{PValue, Record};
 use crate::scout::Scout;
@@ -67,6 +69,20 @@ pub enum Tell {
     },
     /// Tells the acceptor that a snapshot of everything below the slot was installed.
     Installed(Slot),
+    /// Tells the leader that a membership came into force, which is durable here.
+    InForce {
+        /// The membership.
+        membership: Membership,
+        /// Whether this node is part of it, by its id and its data directory (P7).
+        admitted: bool,
+    },
+    /// Tells the replica who else there is, and whether this node is one of them.
+    Members {
+        /// The other nodes.
+        others: Arc<[NodeId]>,
+        /// Whether this node is part of the membership; if not it answers no client any more (M4).
+        admitted: bool,
+    },
     /// Tells the replica what the acceptor accepted.
     Accepted(PValue),
     /// Tells the replica how far the master says that the log is decided.
@@ -155,6 +171,8 @@ pub struct Adopted {
     pub log_time: Option<LogTime>,
     /// A voter that reported the highest `decided`.
     pub informant: NodeId,
+    /// For the next reconfiguration slot the membership of the highest ballot, if any was accepted.
+    pub reconfiguration: Option<Charter>,
 }
 
 /// What a role tells the host.
@@ -193,6 +211,14 @@ pub enum Notice {
     LogClock(LogTime, Instant),
     /// A node lacks slots that this one no longer has: the host should take a snapshot.
     SnapshotWanted,
+    /// The host must read decided batches from `from` on out of the log on disk, as many as one
+    /// `Learned` may hold, and give them to the replica; none if the log does not reach back.
+    ReadLog {
+        /// Who asks.
+        to: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+    },
     /// The host must send a part of the newest snapshot (or of that one, if given) to the node.
     ReadSnapshot {
         /// Who asks.
@@ -202,7 +228,8 @@ pub enum Notice {
         /// First byte wanted.
         offset: u64,
     },
-    /// The host must write a part of a snapshot that is being received.
+    /// The host must write a part of a snapshot that is being received, and tell the replica when
+    /// it has; a part that begins at zero begins a new file.
     WriteSnapshot {
         /// The snapshot covers every slot below.
         slot: Slot,
@@ -226,6 +253,22 @@ pub enum Notice {
     },
     /// The orderly hand-over is complete; a stopping host may exit.
     HandedOver,
+    /// A change of the membership asked for with this ticket is decided, refused, or given up.
+    ChangeAnswered {
+        /// As given when asking.
+        ticket: u64,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// This membership is in force from now on, and durable: the host must connect to its nodes at
+    /// their addresses, and to no others.
+    InForce(Membership),
+    /// This node is not part of the membership in force and never will be again (M4): the host must
+    /// stop serving clients. It must go on answering peers, also after a further start, which
+    /// finds out the same: it may be the only one that knows of the view, and without its vote
+    /// those that are left could elect nobody in the one before. Its machine may go when a quorum
+    /// of the members is in the view.
+    Retired,
     /// Worth a line in the log.
     Log(Event),
 }
@@ -266,6 +309,10 @@ pub enum Event {
         /// Asking this node.
         node: NodeId,
     },
+    /// The master proposes a membership.
+    Changing(Membership),
+    /// The slot is decided, every voter answered, and none can read it: nobody can lead.
+    Lost(Slot),
 }
 
 /// Why a master stepped down.
@@ -281,6 +328,12 @@ pub enum Reason {
     RecoveryStalled,
     /// It was asked to.
     HandedOver,
+    /// A new membership came into force, under which it goes on with a new ballot.
+    ViewChanged,
+    /// It is not part of the new membership.
+    Retired,
+    /// It goes on with a higher ballot, to which no node of an older version has answered.
+    Upgraded,
 }
 
 impl core::fmt::Display for Reason {
@@ -291,6 +344,9 @@ impl core::fmt::Display for Reason {
             Self::Preempted => "a higher ballot was promised",
             Self::RecoveryStalled => "it could not learn what is decided",
             Self::HandedOver => "it was asked to hand over",
+            Self::ViewChanged => "a new membership is in force",
+            Self::Retired => "it is not part of the new membership",
+            Self::Upgraded => "nodes of an older version have answered to its ballot",
         })
     }
 }

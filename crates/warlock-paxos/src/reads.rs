@@ -78,6 +78,13 @@ impl Reads {
         self.repeat(now, master, |read| read.index.is_none(), out);
     }
 
+    /// Refuses everything: this node will not hear of it any more.
+    pub(crate) fn give_up(&mut self, out: &mut Vec<Output>) {
+        for (_, Read { ticket, .. }) in core::mem::take(&mut self.reads) {
+            out.push(Output::Notify(Notice::ReadReady { ticket, allowed: false }));
+        }
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let instants = self.reads.values();
         instants.flat_map(|read| [Some(read.deadline), read.ask_again_at]).flatten().min()

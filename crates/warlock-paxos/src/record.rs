@@ -6,6 +6,8 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::batch::Batch;
 use crate::ids::{Ballot, Slot};
+use crate::membership::Charter;
+use crate::message::Reconfiguration;
 
 /// A batch accepted for a slot under a ballot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, SchemaRead, SchemaWrite)]
@@ -43,6 +45,11 @@ pub enum Record {
         /// The watermark, exclusive.
         slot: Slot,
     },
+    /// The acceptor accepted a membership for the reconfiguration slot after the one in force;
+    /// implies the promise of its ballot, and replaces what was accepted before.
+    AcceptView(Reconfiguration),
+    /// This membership is decided and in force; what was accepted for its slot counts no more.
+    InForce(Charter),
 }
 
 impl fmt::Display for Record {
@@ -54,6 +61,10 @@ impl fmt::Display for Record {
             }
             Self::Learn { slot, batch } => write!(f, "learn {slot} {batch}"),
             Self::Decided { slot } => write!(f, "decided {slot}"),
+            Self::AcceptView(Reconfiguration { ballot, charter }) => {
+                write!(f, "accept {ballot} {} {charter}", charter.view.slot())
+            }
+            Self::InForce(charter) => write!(f, "in force {} {charter}", charter.view.slot()),
         }
     }
 }

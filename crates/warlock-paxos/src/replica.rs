@@ -49,7 +49,11 @@ pub struct Replica {
     log: VecDeque<Batch>,
     log_start: Slot,
     log_bytes: usize,
+    /// Most bytes of the log in memory if nobody lags, and at all.
+    log_bytes_max: (usize, usize),
     snapshot: Option<Slot>,
+    /// From here on the host can read decided slots back.
+    log_on_disk: Slot,
     accepted: BTreeMap<Slot, (Ballot, Batch)>,
     chosen: BTreeMap<Slot, Batch>,
     watermark: (Ballot, Slot),
@@ -58,6 +62,7 @@ pub struct Replica {
     reads: Reads,
     catch_up: CatchUp,
     digests: BTreeMap<Slot, u64>,
+    retired: bool,
 }
 
 impl Replica {
@@ -78,7 +83,9 @@ impl Replica {
             log: VecDeque::new(),
             log_start: snapshot,
             log_bytes: 0,
+            log_bytes_max: (LOG_BYTES_KEPT, LOG_BYTES_MAX),
             snapshot: (snapshot > Slot::FIRST).then_some(snapshot),
+            log_on_disk: Slot::new(u64::MAX),
             accepted: BTreeMap::new(),
             chosen,
             watermark: (Ballot::ZERO, Slot::FIRST),
@@ -87,6 +94,7 @@ impl Replica {
             reads: Reads::new(first_sequence, timing.heartbeat()),
             catch_up: CatchUp::new(timing.heartbeat()),
             digests: BTreeMap::new(),
+            retired: false,
         }
     }
 
@@ -120,6 +128,7 @@ impl Replica {
                     }
                     self.consider_catching_up(now, out);
                 }
+                Tell::Members { others, admitted } => self.handle_members(&others, admitted, out),
                 Tell::Chosen(pvalue) => self.handle_chosen(now, pvalue, out),
                 Tell::Mastership(mastership) => self.handle_mastership(now, mastership, out),
                 Tell::Heard { from, heartbeat } => self.handle_heard(now, from, &heartbeat, out),
@@ -138,7 +147,7 @@ impl Replica {
         deadline: Instant,
         out: &mut Vec<Output>,
     ) {
-        if self.submissions.submit(ticket, commands, deadline) {
+        if !self.retired && self.submissions.submit(ticket, commands, deadline) {
             self.submissions.flush(now, self.mastership, self.applied, out);
         } else {
             let fate = crate::output::Fate::NotExecuted;
@@ -154,8 +163,23 @@ impl Replica {
         deadline: Instant,
         out: &mut Vec<Output>,
     ) {
+        if self.retired {
+            out.push(Output::Notify(Notice::ReadReady { ticket, allowed: false }));
+            return;
+        }
         let master = self.mastership.map(|(ballot, _)| ballot);
         self.reads.ask(now, ticket, deadline, master, out);
+    }
+
+    /// Handles a new membership. A node that is not part of it answers what waits at once: nobody
+    /// will tell it what became of that.
+    pub fn handle_members(&mut self, others: &[NodeId], admitted: bool, out: &mut Vec<Output>) {
+        self.catch_up.retain(others);
+        self.retired = !admitted;
+        if self.retired {
+            self.submissions.give_up(out);
+            self.reads.give_up(out);
+        }
     }
 
     /// Handles what this node's acceptor accepted.
@@ -253,16 +277,35 @@ impl Replica {
                 batches.push(batch.clone());
             }
         }
-        let gone = learn.from < self.log_start;
-        // From an older snapshot the log could not be followed either.
-        let snapshot = self
-            .snapshot
-            .filter(|&slot| (gone && slot >= self.log_start) || mutant!(OlderSnapshotInstalled));
-        if gone && snapshot.is_none() {
-            out.push(Output::Notify(Notice::SnapshotWanted));
+        if learn.from < self.log_start {
+            let from_disk = Notice::ReadLog { to: from, from: learn.from };
+            out.push(Output::Notify(from_disk));
+            return;
         }
+        let snapshot = self.snapshot.filter(|_| mutant!(OlderSnapshotInstalled));
         let learned = Learned { from: learn.from, batches, decided: self.applied, snapshot };
         out.push(Output::Send { to: from, message: Message::Learned(learned) });
+    }
+
+    /// Handles what the host read out of its log for a peer; nothing means that the log does not
+    /// reach back so far, so that the peer needs a snapshot.
+    pub fn handle_log_read(
+        &self,
+        to: NodeId,
+        from: Slot,
+        batches: Vec<Batch>,
+        out: &mut Vec<Output>,
+    ) {
+        // From an older snapshot the log could not be followed either.
+        let reaches = |slot: Slot| slot >= self.log_start.min(self.log_on_disk);
+        let snapshot = self.snapshot.filter(|&slot| {
+            (batches.is_empty() && slot > from && reaches(slot)) || mutant!(OlderSnapshotInstalled)
+        });
+        if batches.is_empty() && snapshot.is_none() {
+            out.push(Output::Notify(Notice::SnapshotWanted));
+        }
+        let learned = Learned { from, batches, decided: self.applied, snapshot };
+        out.push(Output::Send { to, message: Message::Learned(learned) });
     }
 
     /// Handles decided slots that a peer told.
@@ -350,14 +393,30 @@ impl Replica {
         self.advance(now, out);
     }
 
+    /// Handles the host's word that it has written a snapshot that comes up to `end`.
+    pub fn handle_snapshot_written(&mut self, slot: Slot, end: u64, out: &mut Vec<Output>) {
+        self.catch_up.note_written(slot, end, out);
+    }
+
     /// Handles the host's word that the snapshot it was given could not be installed.
-    pub const fn handle_snapshot_refused(&mut self) {
-        self.catch_up.handle_install_finished();
+    pub fn handle_snapshot_refused(&mut self) {
+        self.catch_up.handle_install_refused();
     }
 
     /// Takes note of a snapshot that this node has of everything below `slot`.
     pub fn note_snapshot(&mut self, slot: Slot) {
         self.snapshot = self.snapshot.max(Some(slot));
+    }
+
+    /// Takes note that the log on disk holds every slot from `slot` on that is decided.
+    pub const fn note_log_start(&mut self, slot: Slot) {
+        self.log_on_disk = slot;
+    }
+
+    /// Keeps less of the log in memory than usual, or more: so many bytes if nobody lags, and so
+    /// many at all.
+    pub const fn limit_log(&mut self, kept: usize, max: usize) {
+        self.log_bytes_max = (kept, max);
     }
 
     /// Takes note of the digest of the state before `slot`.
@@ -482,8 +541,9 @@ impl Replica {
     /// beyond a bound also others. Who lacks them gets a snapshot.
     fn trim_log(&mut self) {
         let needed = self.catch_up.lowest_applied();
-        while self.log_bytes > LOG_BYTES_MAX
-            || (self.log_bytes > LOG_BYTES_KEPT && needed.is_none_or(|slot| self.log_start < slot))
+        let (kept, max) = self.log_bytes_max;
+        while self.log_bytes > max
+            || (self.log_bytes > kept && needed.is_none_or(|slot| self.log_start < slot))
         {
             let Some(batch) = self.log.pop_front() else { return };
             self.log_bytes -= batch.as_bytes().len();
@@ -493,7 +553,8 @@ impl Replica {
 
     fn consider_catching_up(&mut self, now: Instant, out: &mut Vec<Output>) {
         let missing = self.applied < self.watermark.1;
-        self.catch_up.consider(now, self.applied, missing, out);
+        let master = self.mastership.map(|(ballot, _)| ballot.node);
+        self.catch_up.consider(now, self.applied, missing, master, out);
     }
 
     fn compare_digest(&self, heartbeat: &Heartbeat, out: &mut Vec<Output>) {
@@ -580,6 +641,8 @@ mod tests {
     fn nothing_is_applied_while_a_snapshot_is_installed() {
         let (mut replica, mut out) = (replica(), Vec::new());
         let now = Instant::from_nanos(0);
+        let led_by_another = Ballot { node: NodeId::new(3), ..ballot(1) };
+        replica.handle_mastership(now, Some((led_by_another, Slot::FIRST)), &mut out);
         replica.handle_watermark(now, ballot(1), Slot::new(9), &mut out);
         let nothing = Learned {
             from: Slot::FIRST,

@@ -38,12 +38,18 @@ pub enum Input {
 /// Hands a message of `from` to every role that it is for.
 pub fn route_message(from: NodeId, message: Message, mut deliver: impl FnMut(RoleName, Input)) {
     let role = match &message {
-        Message::P1a(_) | Message::P2a(_) | Message::Release(_) => RoleName::Acceptor,
+        Message::P1a(_)
+        | Message::P2a(_)
+        | Message::P2aView(_)
+        | Message::InForce(_)
+        | Message::Release(_) => RoleName::Acceptor,
         Message::P1b(p1b) => RoleName::Scout(p1b.asked),
         Message::P2b(p2b) => RoleName::Commander(p2b.asked, p2b.slot),
-        Message::Propose(_) | Message::Ack(_) | Message::ReadIndex(_) | Message::HandOver(_) => {
-            RoleName::Leader
-        }
+        Message::Propose(_)
+        | Message::Ack(_)
+        | Message::ReadIndex(_)
+        | Message::HandOver(_)
+        | Message::P2bView(_) => RoleName::Leader,
         Message::Learn(_)
         | Message::Learned(_)
         | Message::ReadIndexed(_)
@@ -72,6 +78,7 @@ pub const fn addressee(tell: &Tell) -> RoleName {
     match tell {
         Tell::Decided { .. } | Tell::Installed(_) => RoleName::Acceptor,
         Tell::Accepted(_)
+        | Tell::Members { .. }
         | Tell::Watermark { .. }
         | Tell::Chosen(_)
         | Tell::Vouched { .. }
@@ -83,6 +90,7 @@ pub const fn addressee(tell: &Tell) -> RoleName {
         | Tell::Preempted { .. }
         | Tell::Accomplished { .. }
         | Tell::Held { .. }
+        | Tell::InForce { .. }
         | Tell::Heard { .. } => RoleName::Leader,
     }
 }

@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use crate::batch::Batch;
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::membership::{Membership, Tally};
-use crate::message::{Message, P1a, P1b};
-use crate::output::{Adopted, Output, Tell};
+use crate::message::{InForce, Message, P1a, P1b, Reconfiguration};
+use crate::output::{Adopted, Event, Notice, Output, Tell};
 use crate::record::PValue;
 use crate::time::{Instant, LogTime, Span};
 
@@ -27,15 +27,29 @@ pub struct Scout {
     promises: Tally,
     answers: BTreeMap<NodeId, Answer>,
     done: bool,
+    /// The first slot that is lost, if the host was told of one.
+    lost_told: Option<Slot>,
 }
 
 /// What of a promise matters later: its pvalues, and the slots for which it does not count.
 #[derive(Clone, Debug, Hash)]
 struct Answer {
     decided: Slot,
+    known: Slot,
     pvalues: Vec<PValue>,
     unknown: Vec<crate::ids::SlotRange>,
-    log_time: Option<LogTime>,
+    /// How far the log clock of the node is ahead of this node's clock, in microseconds: a clock
+    /// goes on while its reading waits for those of others.
+    log_clock: Option<i64>,
+    reconfiguration: Option<Reconfiguration>,
+}
+
+const fn micros(now: Instant) -> u64 {
+    now.nanos() / 1000
+}
+
+fn signed(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
 impl Scout {
@@ -52,6 +66,7 @@ impl Scout {
             promises: Tally::default(),
             answers: BTreeMap::new(),
             done: false,
+            lost_told: None,
         }
     }
 
@@ -61,10 +76,10 @@ impl Scout {
         self.ballot
     }
 
-    /// Asks every voter; to be called once, by the host that started the scout.
+    /// Asks everybody whose promise counts; to be called once, by the host that started the scout.
     pub fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.retry_at = Some(now.after(self.retry));
-        let to = self.membership.voters().clone();
+        let to = self.membership.electors().clone();
         out.push(Output::Broadcast { to, message: self.question() });
     }
 
@@ -86,7 +101,7 @@ impl Scout {
     }
 
     /// Handles the answer of an acceptor.
-    pub fn handle_p1b(&mut self, from: NodeId, p1b: P1b, out: &mut Vec<Output>) {
+    pub fn handle_p1b(&mut self, now: Instant, from: NodeId, p1b: P1b, out: &mut Vec<Output>) {
         if self.done || p1b.asked != self.ballot {
             return;
         }
@@ -95,18 +110,28 @@ impl Scout {
             out.push(Output::Tell(Tell::Preempted { ballot: self.ballot, by: p1b.promised }));
             return;
         }
+        if p1b.view < self.ballot.view {
+            // It can promise once it knows the view; it is asked again soon.
+            let charter = self.membership.charter().clone();
+            out.push(Output::Send { to: from, message: Message::InForce(InForce { charter }) });
+            out.push(Output::Send { to: from, message: self.question() });
+            return;
+        }
         if p1b.promised < self.ballot || !self.promises.add(&self.membership, from) {
             return;
         }
-        let P1b { decided, pvalues, unknown, log_time, .. } = p1b;
-        self.answers.insert(from, Answer { decided, pvalues, unknown, log_time });
+        let P1b { decided, known, pvalues, unknown, log_time, reconfiguration, .. } = p1b;
+        let log_clock = log_time.map(|time| signed(time.micros()) - signed(micros(now)));
+        let answer = Answer { decided, known, pvalues, unknown, log_clock, reconfiguration };
+        self.answers.insert(from, answer);
         // The own promise too: a ballot that the own disk does not know could be used by two
         // processes of this node, one after the other.
         let own = self.promises.contains(self.ballot.node) || mutant!(OwnPromiseNotNeeded);
-        if own && self.promises.is_quorum(&self.membership) && self.every_slot_is_known() {
+        let enough = self.promises.is_election_quorum(&self.membership);
+        if own && enough && self.every_slot_is_known(out) {
             assert!(self.answers.len() >= self.membership.quorum(), "P4: adopted without a quorum");
             self.finish();
-            out.push(Output::Tell(Tell::Adopted(self.adopted())));
+            out.push(Output::Tell(Tell::Adopted(self.adopted(now))));
         }
     }
 
@@ -128,29 +153,64 @@ impl Scout {
     ///
     /// Once every voter answered there is nobody left to wait for: a chosen pvalue was durable on a
     /// quorum, and of a quorum at most a minority can have been damaged since, so that a readable
-    /// copy is among the answers if there ever was a chosen one.
-    fn every_slot_is_known(&self) -> bool {
-        if self.promises.is_complete(&self.membership) {
-            return true;
+    /// copy is among the answers if there ever was a chosen one. But if some disk still knows that
+    /// a slot is decided and no copy is left, then it is lost, and filling it would hide that.
+    fn every_slot_is_known(&mut self, out: &mut Vec<Output>) -> bool {
+        let complete = self.promises.is_complete(&self.membership);
+        for (first, end) in self.ranges_without_quorum() {
+            let lost = match complete {
+                true => self.first_lost(first, end),
+                false => Some(first),
+            };
+            if let Some(slot) = lost {
+                if complete && self.lost_told.replace(slot) != Some(slot) {
+                    out.push(Output::Notify(Notice::Log(Event::Lost(slot))));
+                }
+                return false;
+            }
         }
+        true
+    }
+
+    /// Where no quorum of the answers can read: from a slot to before another.
+    fn ranges_without_quorum(&self) -> Vec<(Slot, Slot)> {
         let decided = self.decided();
-        // Between two bounds of unknown ranges nothing changes, so looking at the bounds is enough.
+        // Between two bounds of unknown ranges nothing changes.
         let mut bounds = BTreeSet::new();
         for answer in self.answers.values() {
             for range in answer.unknown.iter().filter(|range| range.last >= decided) {
                 bounds.insert(range.first.max(decided));
+                bounds.insert(Slot::new(range.last.position().saturating_add(1)));
             }
         }
-        let enough = if mutant!(UnreadableCounts) { 0 } else { self.membership.quorum() };
-        bounds.into_iter().all(|slot| self.readers(slot) >= enough)
+        let readers = |slot| self.membership.is_election_quorum(|node| self.reads(node, slot));
+        let ends = bounds.iter().skip(1).copied();
+        let ranges = bounds.iter().copied().zip(ends);
+        ranges.filter(|(first, _)| !readers(*first) && !mutant!(UnreadableCounts)).collect()
     }
 
-    fn readers(&self, slot: Slot) -> usize {
-        let unreadable = |answer: &&Answer| answer.unknown.iter().any(|range| range.contains(slot));
-        self.answers.len() - self.answers.values().filter(unreadable).count()
+    /// The first slot of a range that is decided, as some acceptor knows, and of which none has a
+    /// copy.
+    fn first_lost(&self, first: Slot, end: Slot) -> Option<Slot> {
+        let known = self.answers.values().map(|answer| answer.known).max()?.min(end);
+        let pvalues = self.answers.values().flat_map(|answer| &answer.pvalues);
+        let held: BTreeSet<Slot> = pvalues.map(|pvalue| pvalue.slot).collect();
+        let mut missing = first;
+        for slot in held.range(first..) {
+            if *slot > missing {
+                break;
+            }
+            missing = slot.next();
+        }
+        (missing < known).then_some(missing)
     }
 
-    fn adopted(&self) -> Adopted {
+    fn reads(&self, node: NodeId, slot: Slot) -> bool {
+        let answer = self.answers.get(&node);
+        answer.is_some_and(|answer| !answer.unknown.iter().any(|range| range.contains(slot)))
+    }
+
+    fn adopted(&self, now: Instant) -> Adopted {
         let decided = self.decided();
         let mut highest: BTreeMap<Slot, (Ballot, &Batch)> = BTreeMap::new();
         for pvalue in self.answers.values().flat_map(|answer| &answer.pvalues) {
@@ -172,7 +232,55 @@ impl Scout {
             .find(|(_, answer)| answer.decided == decided)
             .map_or(self.ballot.node, |(&node, _)| node);
         // A clock that ran ahead since it last heard of a master must not make keys vanish early.
-        let log_time = self.answers.values().filter_map(|answer| answer.log_time).min();
-        Adopted { ballot: self.ballot, decided, pvalues, log_time, informant }
+        let lowest = self.answers.values().filter_map(|answer| answer.log_clock).min();
+        let reading = lowest.and_then(|ahead| micros(now).checked_add_signed(ahead));
+        let log_time = reading.map(LogTime::from_micros);
+        // All were accepted in this view: those of others are for other reconfiguration slots.
+        let accepted = self.answers.values().filter_map(|answer| answer.reconfiguration.as_ref());
+        let reconfiguration = accepted
+            .filter(|accepted| accepted.ballot.view == self.ballot.view)
+            .max_by_key(|accepted| accepted.ballot)
+            .map(|accepted| accepted.charter.clone());
+        Adopted { ballot: self.ballot, decided, pvalues, log_time, informant, reconfiguration }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::ids::View;
+
+    fn answer(from: u16, ballot: Ballot, micros: u64) -> (NodeId, P1b) {
+        let p1b = P1b {
+            asked: ballot,
+            promised: ballot,
+            decided: Slot::FIRST,
+            pvalues: vec![],
+            unknown: vec![],
+            log_time: Some(LogTime::from_micros(micros)),
+            view: ballot.view,
+            known: Slot::FIRST,
+            reconfiguration: None,
+        };
+        (NodeId::new(from), p1b)
+    }
+
+    #[test]
+    fn clocks_go_on_while_their_readings_wait_for_others() {
+        let membership = Membership::new(View::new(1), (1..=3).map(NodeId::new));
+        let ballot = Ballot { view: View::new(1), round: 1, node: NodeId::new(1) };
+        let mut scout = Scout::new(ballot, membership, Slot::FIRST, Span::from_millis(50));
+        let start = Instant::from_nanos(5_000_000_000);
+        let later = start.after(Span::from_millis(900));
+        let mut out = Vec::new();
+        for (now, (from, p1b)) in
+            [(start, answer(1, ballot, 7_000_000)), (later, answer(2, ballot, 7_950_000))]
+        {
+            scout.handle_p1b(now, from, p1b, &mut out);
+        }
+        let [Output::Tell(Tell::Adopted(adopted))] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(adopted.log_time, Some(LogTime::from_micros(7_900_000)), "the slower clock's");
     }
 }

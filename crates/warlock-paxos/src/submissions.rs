@@ -154,6 +154,15 @@ impl Submissions {
         }
     }
 
+    /// Gives up everything: this node will not hear of it any more.
+    pub(crate) fn give_up(&mut self, out: &mut Vec<Output>) {
+        self.handle_skipped(out);
+        while let Some(Submission { ticket, .. }) = self.pop() {
+            let fate = Fate::NotExecuted;
+            out.push(Output::Notify(Notice::Failed { ticket, fate }));
+        }
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let deadline = self.waiting.front().map(|front| front.deadline);
         deadline.into_iter().chain(self.resend_at).min()

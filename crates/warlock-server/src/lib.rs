@@ -8,10 +8,11 @@ mod http;
 pub mod log;
 mod metrics;
 mod peer;
+mod priority;
 mod service;
 pub mod settings;
 mod shutdown;
 
-pub use core::{RunError, run};
+pub use core::{RunError, Start, run};
 pub use peer::frame;
 pub use warlock_node::status;

@@ -1,11 +1,12 @@
 //! `warlockd`: the command line of the daemon.
 //!
 //! Exit: 0 after an orderly stop, 1 if the node failed, 2 for wrong usage or settings, 3 if its
-//! state differs from the master's.
+//! state differs from the master's or it was removed from its cluster.
 
 mod manual;
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use rustix::process::{Signal, getpid, kill_process};
-use warlock_server::RunError;
 use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
-use warlock_server::settings::{Layers, Problems, Settings, keys};
+use warlock_server::settings::{ClusterStart, Layers, Problems, Settings, keys};
+use warlock_server::{RunError, Start};
 
 #[cfg(warlock_mutants)]
 compile_error!("warlock_mutants: warlockd is never built with mutants");
@@ -27,11 +28,15 @@ const FAILED: u8 = 1;
 /// The command line or the settings are wrong.
 const WRONG_USAGE: u8 = 2;
 
-/// The state of the node differs from the master's; to start it again would serve wrong data.
-const DIVERGED: u8 = 3;
+/// To start the node again is of no use: its state differs from the master's, so that it would
+/// serve wrong data, or it was removed.
+const USELESS: u8 = 3;
 
 /// How long an orderly stop may take after the parent process ended.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The flag of a start without state.
+const FORGET: &str = "--forget-state";
 
 const ABOUT: &str =
     "A strongly consistent lock manager and key-value store that speaks the Redis protocol";
@@ -48,6 +53,8 @@ Examples:
   redis-cli -p 7002 SET k v
   warlockd check-config warlock.toml        explain what is wrong with a settings file
   warlockd --config warlock.toml            run a node
+  warlockd --bootstrap --config w.toml      ... that is a cluster of its own at first
+  warlockd --join node1:7379 --config w.toml   ... that joins the cluster of node1
   warlockd --config warlock.toml --log.level debug
   WARLOCK_NODE_ID=2 warlockd --config warlock.toml
 
@@ -59,7 +66,8 @@ Exit status:
   0  after an orderly stop (SIGTERM, Ctrl-C): the master hands over, clients get their replies
   1  the node failed, and standard error says why
   2  the command line or the settings are wrong
-  3  the state of the node differs from the master's; keep its data for diagnosis";
+  3  the state of the node differs from the master's, or the node was removed from its cluster:
+     starting it again does not help";
 
 #[derive(Debug, Parser)]
 #[command(name = "warlockd", version, about = ABOUT, long_about = LONG_ABOUT)]
@@ -68,6 +76,18 @@ struct Cli {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Start a cluster of this node alone, for others to join; only with a new data directory
+    #[arg(long, conflicts_with = "join")]
+    bootstrap: bool,
+
+    /// Join the cluster of which a member listens for peers here
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
+
+    /// Start without the state, which peers have to tell: what `warlock-admin reset` does
+    #[arg(long, hide = true)]
+    forget_state: bool,
 
     /// Stop when standard input ends: the lifeline of a node that another process started
     #[arg(long, hide = true)]
@@ -127,7 +147,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let flags = setting_flags(&matches);
+    let mut flags = setting_flags(&matches);
+    flags.extend(start_flags(cli.bootstrap, cli.join));
     match cli.command {
         Some(Action::Dev(arguments)) => run_dev(arguments, flags),
         Some(Action::CheckConfig { file }) => check_config(&file, flags),
@@ -140,7 +161,10 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&format!("cannot write into {}: {error}", directory.display())),
         },
-        None => run_node(cli.config, cli.exit_with_stdin, flags),
+        None => {
+            let start = if cli.forget_state { Start::Forgotten } else { Start::Kept };
+            run_node(cli.config, cli.exit_with_stdin, start, flags)
+        }
     }
 }
 
@@ -166,9 +190,22 @@ fn setting_flags(matches: &ArgMatches) -> Vec<(String, String)> {
     pairs.collect()
 }
 
+/// What `--bootstrap` and `--join` stand for.
+fn start_flags(bootstrap: bool, join: Option<String>) -> Vec<(String, String)> {
+    let flag = |path: &str, value: String| (path.to_owned(), value);
+    match (bootstrap, join) {
+        (true, _) => vec![flag("cluster.start", "bootstrap".to_owned())],
+        (false, Some(address)) => {
+            vec![flag("cluster.start", "join".to_owned()), flag("cluster.join", address)]
+        }
+        (false, None) => Vec::new(),
+    }
+}
+
 fn run_node(
     file: Option<PathBuf>,
     exit_with_stdin: bool,
+    start: Start,
     flags: Vec<(String, String)>,
 ) -> ExitCode {
     let settings = match read_settings(file.as_deref(), flags) {
@@ -191,14 +228,15 @@ fn run_node(
     if exit_with_stdin && let Err(error) = hold_lifeline() {
         return failed(&error);
     }
-    let outcome = warlock_server::run(settings, file);
+    let outcome = warlock_server::run(settings, file, start);
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Reset) => failed(&start_again_without_state()),
         Err(error) => {
             complain(&error);
-            let diverged = matches!(error, RunError::Diverged(_));
-            ExitCode::from(if diverged { DIVERGED } else { FAILED })
+            let for_ever = matches!(error, RunError::Diverged(_) | RunError::Removed(_));
+            ExitCode::from(if for_ever { USELESS } else { FAILED })
         }
     }
 }
@@ -245,14 +283,19 @@ fn read_settings(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Se
 }
 
 fn summary(file: &Path, settings: &Settings) -> String {
-    let members = &settings.cluster.initial_members;
+    let members = settings.cluster.initial_members.len();
     let survived = settings.failures_survived();
+    let place = match &settings.cluster.start {
+        ClusterStart::Members => format!(" of {members}, which survives the failure of {survived}"),
+        ClusterStart::Bootstrap => " alone at first".to_owned(),
+        ClusterStart::Join { address: Some(address), .. } => format!(", joins by {address}"),
+        ClusterStart::Join { address: None, .. } => ", waits for warlock-admin join".to_owned(),
+    };
     let mut text = format!(
-        "ok: {}\n  {} of {} in cluster {:?}, which survives the failure of {survived}\n  \
+        "ok: {}\n  {} in cluster {:?}{place}\n  \
          clients {}, peers {}, http {}\n  data in {}, durability {}\n",
         file.display(),
         settings.node_id,
-        members.len(),
         settings.cluster.name,
         settings.client.listen,
         settings.peer.listen,
@@ -266,6 +309,20 @@ fn summary(file: &Path, settings: &Settings) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Becomes a new process of the same program and arguments that forgets the state first: nothing of
+/// the old one can be left behind, and whoever watches the process sees no end. Returns only if
+/// that fails.
+fn start_again_without_state() -> io::Error {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == FORGET) {
+        arguments.insert(0, FORGET.into());
+    }
+    match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    }
 }
 
 /// Stops the node in order when standard input ends, and at once if that takes too long.
@@ -363,7 +420,7 @@ mod tests {
         layers.flags.push(("node_id".into(), "1".into()));
         layers.flags.push(("cluster.initial_members".into(), "1=a:1,2=b:1,3=c:1".into()));
         let text = summary(Path::new("w.toml"), &layers.settings().unwrap());
-        assert!(text.starts_with("ok: w.toml\n  n1 of 3 in cluster \"warlock\", "), "{text}");
+        assert!(text.starts_with("ok: w.toml\n  n1 in cluster \"warlock\" of 3, "), "{text}");
         assert!(text.contains("survives the failure of 1\n"), "{text}");
         assert!(text.contains("\nnote: peer.listen = 127.0.0.1:7379: "), "{text}");
     }

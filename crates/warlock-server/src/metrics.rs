@@ -4,7 +4,6 @@
 //! that live elsewhere (status, store, what the host counted) are read when somebody asks. No label
 //! ever holds a key name.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -42,7 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) wal_written_bytes: Counter,
     /// Bytes that the WAL's files hold now.
     pub(crate) wal_bytes: Gauge,
-    peers: BTreeMap<NodeId, PeerMetrics>,
+    peers: PeerFamilies,
 }
 
 /// Counters of the connections with one peer.
@@ -72,7 +71,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Version of this warlockd", Info::new(build));
-        let peers = register_peers(&mut registry, peers);
+        let families = PeerFamilies::register(&mut registry);
+        // A peer that was never met shows with zeros.
+        peers.into_iter().for_each(|peer| drop(families.of(peer)));
         let mut counter = |name: &str, help: &str| {
             let counter: Counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -86,15 +87,12 @@ impl Metrics {
         let wal_fsync = Histogram::new(exponential_buckets(16e-6, 2.0, 20));
         let help = "Duration of the WAL's syncs";
         registry.register_with_unit("wal_fsync", help, Unit::Seconds, wal_fsync.clone());
-        Self { registry, wal_syncs, wal_fsync, wal_written_bytes, wal_bytes, peers }
+        Self { registry, wal_syncs, wal_fsync, wal_written_bytes, wal_bytes, peers: families }
     }
 
     /// Counters of the connections with `peer`.
-    ///
-    /// # Panics
-    /// If it is not a member.
-    pub(crate) fn peer(&self, peer: NodeId) -> &PeerMetrics {
-        self.peers.get(&peer).expect("every peer that is asked for is a member")
+    pub(crate) fn peer(&self, peer: NodeId) -> PeerMetrics {
+        self.peers.of(peer)
     }
 
     /// Notes how long one sync of the WAL took.
@@ -116,40 +114,55 @@ impl Metrics {
     }
 }
 
-fn register_peers(
-    registry: &mut Registry,
-    peers: impl IntoIterator<Item = NodeId>,
-) -> BTreeMap<NodeId, PeerMetrics> {
-    let up: Family<PeerLabels, Gauge> = Family::default();
-    registry.register("peer_up", "Whether messages can be sent to the peer", up.clone());
-    let rtt: Family<PeerLabels, FloatGauge> = Family::default();
-    let help = "Latest heartbeat round trip";
-    registry.register_with_unit("peer_rtt", help, Unit::Seconds, rtt.clone());
-    let mut family = |name: &str, help: &str| {
-        let family: Family<PeerLabels, Counter> = Family::default();
-        registry.register(name, help, family.clone());
-        family
-    };
-    let connections = family("peer_connections", "Connections made to the peer");
-    let sent_messages = family("peer_sent_messages", "Messages sent to the peer");
-    let sent_bytes = family("peer_sent_bytes", "Bytes sent to the peer");
-    let received_messages = family("peer_received_messages", "Messages received from the peer");
-    let received_bytes = family("peer_received_bytes", "Bytes received from the peer");
-    let dropped_messages = family("peer_dropped_messages", "Messages that were not sent");
-    let of = |peer: NodeId| {
+/// The metrics that exist once for each peer.
+struct PeerFamilies {
+    up: Family<PeerLabels, Gauge>,
+    rtt: Family<PeerLabels, FloatGauge>,
+    connections: Family<PeerLabels, Counter>,
+    sent_messages: Family<PeerLabels, Counter>,
+    sent_bytes: Family<PeerLabels, Counter>,
+    received_messages: Family<PeerLabels, Counter>,
+    received_bytes: Family<PeerLabels, Counter>,
+    dropped_messages: Family<PeerLabels, Counter>,
+}
+
+impl PeerFamilies {
+    fn register(registry: &mut Registry) -> Self {
+        let up: Family<PeerLabels, Gauge> = Family::default();
+        registry.register("peer_up", "Whether messages can be sent to the peer", up.clone());
+        let rtt: Family<PeerLabels, FloatGauge> = Family::default();
+        let help = "Latest heartbeat round trip";
+        registry.register_with_unit("peer_rtt", help, Unit::Seconds, rtt.clone());
+        let mut family = |name: &str, help: &str| {
+            let family: Family<PeerLabels, Counter> = Family::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        Self {
+            up,
+            rtt,
+            connections: family("peer_connections", "Connections made to the peer"),
+            sent_messages: family("peer_sent_messages", "Messages sent to the peer"),
+            sent_bytes: family("peer_sent_bytes", "Bytes sent to the peer"),
+            received_messages: family("peer_received_messages", "Messages received from the peer"),
+            received_bytes: family("peer_received_bytes", "Bytes received from the peer"),
+            dropped_messages: family("peer_dropped_messages", "Messages that were not sent"),
+        }
+    }
+
+    fn of(&self, peer: NodeId) -> PeerMetrics {
         let labels = vec![("peer", peer.number().to_string())];
         PeerMetrics {
-            up: up.get_or_create_owned(&labels),
-            rtt_seconds: rtt.get_or_create_owned(&labels),
-            connections: connections.get_or_create_owned(&labels),
-            sent_messages: sent_messages.get_or_create_owned(&labels),
-            sent_bytes: sent_bytes.get_or_create_owned(&labels),
-            received_messages: received_messages.get_or_create_owned(&labels),
-            received_bytes: received_bytes.get_or_create_owned(&labels),
-            dropped_messages: dropped_messages.get_or_create_owned(&labels),
+            up: self.up.get_or_create_owned(&labels),
+            rtt_seconds: self.rtt.get_or_create_owned(&labels),
+            connections: self.connections.get_or_create_owned(&labels),
+            sent_messages: self.sent_messages.get_or_create_owned(&labels),
+            sent_bytes: self.sent_bytes.get_or_create_owned(&labels),
+            received_messages: self.received_messages.get_or_create_owned(&labels),
+            received_bytes: self.received_bytes.get_or_create_owned(&labels),
+            dropped_messages: self.dropped_messages.get_or_create_owned(&labels),
         }
-    };
-    peers.into_iter().map(|peer| (peer, of(peer))).collect()
+    }
 }
 
 #[cfg(test)]

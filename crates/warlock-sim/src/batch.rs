@@ -47,7 +47,7 @@ pub(crate) fn keep_panics_quiet() {
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let batch = Batch {
         args,
-        options: Options { nodes: args.nodes, ..Options::default() },
+        options: Options { nodes: args.nodes, changes: args.changes, ..Options::default() },
         began: Instant::now(),
         next: AtomicU64::new(args.from),
         is_over: AtomicBool::new(false),

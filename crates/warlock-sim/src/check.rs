@@ -17,6 +17,10 @@
 //! | [`Digests`] | equal slots, equal states | P5 |
 //! | [`AcknowledgedSlots`] | readers and survivors hold every acknowledged write | L3, L4, P1 |
 //! | [`SingleApplication`] | a proposal is executed at most once, a refused one never | W1 |
+//! | [`Views`] | one membership a view, chosen by the one before; ids are never reused | M1, P7 |
+//! | [`Held`] | a view ends when its voters hold all before it; newcomers caught up | M3, M6 |
+//! | [`LowerViews`] | nobody acts in a view that it knows to be over, or is no part of | M4 |
+//! | [`leaver_is_silent`], [`grants_outlast_views`] | leases and views | M5, L1 |
 //! | [`Liveness`] | after the faults the cluster serves and converges | election |
 //!
 //! The others read a [`History`](crate::history::History) and know nothing of what is inside, so
@@ -43,9 +47,13 @@ mod digests;
 mod durability;
 mod exclusion;
 mod growing;
+mod held;
 mod immutability;
+mod leavers;
 mod linearizable;
 mod liveness;
+mod lower_views;
+mod majority;
 mod model;
 #[cfg(test)]
 mod oracle;
@@ -59,6 +67,7 @@ mod search;
 mod single;
 mod ttl;
 mod versions;
+mod views;
 mod violation;
 mod watermarks;
 
@@ -73,14 +82,19 @@ pub use declines::Declines;
 pub use digests::Digests;
 pub use durability::{AcknowledgedSlots, durability};
 pub use exclusion::LeaseExclusion;
+pub use held::Held;
 pub use immutability::Immutability;
+pub use leavers::{grants_outlast_views, leaver_is_silent};
 pub use linearizable::{Budget, Verdict, linearizability, linearizability_in_order};
 pub use liveness::{Liveness, LivenessBounds};
+pub use lower_views::LowerViews;
+pub(crate) use majority::may_elect;
 pub use readers::Readers;
 pub use reply_class::reply_class;
 pub use single::{SingleApplication, single_application};
 pub use ttl::{TtlBound, time_to_live};
 pub use versions::{Versions, strict_serializability};
+pub use views::Views;
 pub use violation::{Severity, Violation};
 pub use watermarks::Watermarks;
 

@@ -328,7 +328,10 @@ fn start(id: NodeId, membership: &Membership, seed: u64) -> Node {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown: Vec::new(),
+        known: Slot::FIRST,
         restarted: false,
+        incarnation: Incarnation::new(u128::from(id.number())),
+        reconfiguration: None,
     };
     let leader = LeaderState {
         ballot: Ballot::ZERO,
@@ -344,7 +347,7 @@ fn start(id: NodeId, membership: &Membership, seed: u64) -> Node {
         decided: Vec::new(),
     };
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, acceptor, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, acceptor, now),
         leader: Leader::new(id, membership.clone(), timing, leader, now),
         replica: Replica::new(id, timing, replica),
     };

@@ -40,6 +40,9 @@ struct RunArgs {
     /// Nodes of each cluster, from 1 to 7; drawn from the seed if not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=7))]
     nodes: Option<u16>,
+    /// Whether nodes come and go; drawn from the seed if not given.
+    #[arg(long)]
+    changes: Option<bool>,
     /// Threads, each with seeds of its own.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
@@ -65,6 +68,9 @@ struct ReplayArgs {
     /// Nodes of the cluster, if they were given to `run`.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=7))]
     nodes: Option<u16>,
+    /// Whether nodes come and go, if that was given to `run`.
+    #[arg(long)]
+    changes: Option<bool>,
 }
 
 /// What `model` takes.
@@ -74,6 +80,9 @@ struct ModelArgs {
     /// states.
     #[arg(long, default_value_t = 0)]
     states: u64,
+    /// Only the world of this name.
+    #[arg(long)]
+    world: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -87,7 +96,7 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the report is what was asked for")]
 fn replay(args: &ReplayArgs) -> ExitCode {
-    let options = Options { nodes: args.nodes, trace_lines: args.lines };
+    let options = Options { nodes: args.nodes, changes: args.changes, trace_lines: args.lines };
     let outcome = run_seed(args.seed, &options);
     print!("{}", report::report(&outcome, &options));
     if outcome.passed() {
@@ -99,7 +108,7 @@ fn replay(args: &ReplayArgs) -> ExitCode {
 /// Exit codes as everywhere here: 3 is a broken property.
 fn explore(args: &ModelArgs) -> ExitCode {
     let out = &mut std::io::stdout().lock();
-    match model::explore_all(args.states, out) {
+    match model::explore_all(args.states, args.world.as_deref(), out) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(_) => ExitCode::from(2),

@@ -1,11 +1,11 @@
 //! Every state that a small world can reach, visited once, with the roles that ship.
 //!
 //! A world is three nodes, the packets under way between them, one time, and a budget of things
-//! that may happen: elections, writes, reads, restarts, steps of time, hand-overs. In each state
-//! everything happens that may happen, and after each step every property is checked: agreement,
-//! durability on a quorum, memory across restarts (P1, P2), one master at a time (L1, L2, L5),
-//! reads that cover what was acknowledged (L3, L4), fates, and what [`warlock_paxos::invariants`]
-//! and the assertions in the roles say.
+//! that may happen: elections, writes, reads, restarts, steps of time, hand-overs, a change of the
+//! membership. In each state everything happens that may happen, and after each step every property
+//! is checked: agreement, one membership for each view (M1), durability on a quorum, memory across
+//! restarts (P1, P2), one master at a time (L1, L2, L5), reads that cover what was acknowledged
+//! (L3, L4), fates, and what [`warlock_paxos::invariants`] and the assertions in the roles say.
 //!
 //! Covered, within the bounds of each [world](worlds::WORLDS):
 //!
@@ -21,8 +21,8 @@
 //! from the rest); a packet arrives once, but in the world `copies`; the roles of one node hear
 //! each other in the order of telling; all that was written is synced at once; time only stops
 //! where a lease or a silence ends, and in the world `renewal` also where a timer of the first node
-//! does; in all worlds but `election` the first two nodes hear nothing of each other, so that the
-//! third is in every quorum; snapshots; unreadable slots; more than three nodes. Nor can three
+//! does; in all worlds but `election`, `change` and `transition` the first two nodes hear nothing of
+//! each other, so that the third is in every quorum; snapshots; unreadable slots; more than three nodes. Nor can three
 //! nodes show grants of different rounds being summed: the master's own acceptor answers every
 //! round at once, and one more answer is a quorum.
 //!
@@ -44,6 +44,6 @@ mod truth;
 mod world;
 pub mod worlds;
 
-pub use bounds::Bounds;
+pub use bounds::{Bounds, First};
 pub use explore::{Exploration, Violation, explore};
 pub use worlds::explore_all;

@@ -49,5 +49,6 @@ pub fn sentence(verdict: &Verdict) -> String {
 #[must_use]
 pub fn command(seed: u64, options: &Options) -> String {
     let nodes = options.nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
-    format!("scripts/sim.sh replay {seed}{nodes}")
+    let changes = options.changes.map_or_else(String::new, |it| format!(" --changes {it}"));
+    format!("scripts/sim.sh replay {seed}{nodes}{changes}")
 }

@@ -11,6 +11,8 @@ use crate::world::{Counters, World};
 pub struct Options {
     /// Nodes of the cluster, from 1 to 7; drawn if not given.
     pub nodes: Option<u16>,
+    /// Whether nodes come and go; drawn if not given.
+    pub changes: Option<bool>,
     /// How many of the newest lines of the column log to keep; 0 keeps none, which is much faster
     /// and changes nothing else.
     pub trace_lines: usize,

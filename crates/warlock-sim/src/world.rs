@@ -11,17 +11,19 @@ mod faults;
 mod healing;
 mod network;
 mod observe;
+mod observe_views;
+mod operator;
 mod queue;
 mod site;
 mod trace;
 mod weather;
 
-use warlock_paxos::{NodeId, Slot};
+use warlock_paxos::{Membership, NodeId, Slot, View};
 use warlock_wal::FaultyDisk;
 
 use crate::check::{
-    Accepts, AcknowledgedSlots, Agreement, Ballots, Declines, Digests, Immutability,
-    LeaseExclusion, Readers, Violation, Watermarks,
+    Accepts, AcknowledgedSlots, Agreement, Ballots, Declines, Digests, Held, Immutability,
+    LeaseExclusion, LowerViews, Readers, Views, Violation, Watermarks,
 };
 use crate::history::History;
 use crate::random::Random;
@@ -30,6 +32,7 @@ use clients::Client;
 use clock::{Clock, TRUE_RATE};
 pub use counters::Counters;
 use network::Network;
+use operator::{Operators, SITES_MAX};
 use queue::{Event, NodeIndex, Queue};
 use site::{Site, Trust};
 use trace::Trace;
@@ -46,6 +49,7 @@ pub(crate) struct World {
     weather: Weather,
     network: Network,
     sites: Vec<Site>,
+    operators: Operators,
     clients: Vec<Client>,
     history: History,
     /// By kind of key, how often commands have named one.
@@ -79,6 +83,9 @@ struct Checks {
     readers: Readers,
     watermarks: Watermarks,
     declines: Declines,
+    views: Views,
+    lower_views: LowerViews,
+    held: Held,
     acknowledged: AcknowledgedSlots,
     exclusion: LeaseExclusion,
     digests: Digests,
@@ -86,14 +93,17 @@ struct Checks {
 }
 
 impl Checks {
-    fn new(nodes: usize) -> Self {
+    fn new(first: Membership) -> Self {
         Self {
+            views: Views::new(first),
+            lower_views: LowerViews::default(),
+            held: Held::default(),
             agreement: Agreement::default(),
             immutability: Immutability::default(),
             ballots: Ballots::default(),
             accepts: Accepts::default(),
-            readers: Readers::new(nodes),
-            watermarks: Watermarks::new(nodes),
+            readers: Readers::default(),
+            watermarks: Watermarks::default(),
             declines: Declines::default(),
             acknowledged: AcknowledgedSlots::default(),
             exclusion: LeaseExclusion::default(),
@@ -110,18 +120,20 @@ impl World {
     /// The world that `seed` and `options` describe, before anything has happened.
     pub(crate) fn new(seed: u64, options: &Options) -> Self {
         let mut random = Random::new(seed);
-        let weather = Weather::drawn(&mut random, options);
+        let weather = Weather::drawn(seed, &mut random, options);
+        let sites_max = if weather.changes.every > 0 { SITES_MAX } else { weather.nodes };
         let mut world = Self {
             time: 0,
             queue: Queue::default(),
-            network: Network::new(weather.nodes),
+            network: Network::new(weather.nodes, sites_max),
             sites: Vec::new(),
+            operators: Operators::default(),
             clients: (0..).take(weather.clients).map(Client::new).collect(),
             history: History::new(),
             keys_drawn: [0; 5],
             trace: Trace::new(options.trace_lines),
             counters: Counters::default(),
-            checks: Checks::new(weather.nodes),
+            checks: Checks::new(Self::founded(weather.nodes)),
             violation: None,
             is_calm: false,
             is_closing: false,
@@ -135,6 +147,12 @@ impl World {
         };
         world.populate();
         world
+    }
+
+    /// The membership that the settings of the first `nodes` nodes name.
+    fn founded(nodes: usize) -> Membership {
+        let founders = (1..).take(nodes).map(NodeId::new);
+        Membership::new(View::new(1), founders)
     }
 
     fn populate(&mut self) {
@@ -151,6 +169,7 @@ impl World {
             self.queue.push(at, Event::Client { client, serial: 0 });
         }
         self.fault_later();
+        self.operate_later();
     }
 
     /// How fast a clock runs at first. Where clocks may be wrong, many are as wrong as they may be:
@@ -259,6 +278,7 @@ impl World {
             Event::ClientClosed { client, connection } => self.client_closed(client, connection),
             Event::NodeClosed { client, connection } => self.node_closed(client, connection),
             Event::Fault => self.fault(),
+            Event::Operate => self.operate(),
             Event::Mend(mend) => self.mend(mend),
         }
     }
@@ -285,6 +305,7 @@ impl World {
             | Event::ToClient { .. }
             | Event::ClientClosed { .. }
             | Event::Fault
+            | Event::Operate
             | Event::Mend(_) => None,
         }
     }

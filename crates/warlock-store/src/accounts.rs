@@ -46,7 +46,21 @@ impl Share {
     }
 }
 
+impl DatabaseAccount {
+    /// Of so many keys with this sum of digests and these bytes, of which so many have deadlines.
+    pub(crate) fn of(keys: u64, digest: u64, item_bytes: u64, deadlines: Vec<(u64, u64)>) -> Self {
+        let volatile = deadlines.len() as u64;
+        Self { keys, volatile, digest, deadlines: deadlines.into_iter().collect(), item_bytes }
+    }
+}
+
 impl Accounts {
+    /// The accounts of all databases.
+    pub(crate) fn of(databases: [DatabaseAccount; DATABASES]) -> Self {
+        let item_bytes = databases.iter().map(|account| account.item_bytes).sum();
+        Self { databases, item_bytes }
+    }
+
     /// An item with key hash `hash` is now in database `db`.
     pub(crate) fn added(&mut self, db: usize, hash: u64, share: Share) {
         let account = &mut self.databases[db];

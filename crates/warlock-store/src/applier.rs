@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use warlock_resp::{ReplyWriter, Request, RequestSpans, mutant};
 
+use crate::accounts::Accounts;
 use crate::commands;
 use crate::foresight::look_ahead;
+use crate::image::Image;
 use crate::limits::{DATABASES, EXPIRED_PER_BATCH, SHARDS};
-use crate::map::Hasher;
+use crate::map::{Hasher, Shard};
 use crate::origins::{Origin, Origins};
 use crate::reader::{ReadOutcome, ReadView, Reader};
-use crate::restore::{Restore, RestoreError, checkpoint};
+use crate::restore::{Restore, RestoreError, Restored, checkpoint};
 use crate::shared::{Checkpoint, Shared};
-use crate::snapshot::{Header, Image, SnapshotStream};
+use crate::snapshot::{Header, SnapshotStream};
 use crate::table::{Class, check};
 use crate::write::{Core, MICROSECONDS, Writer, is_due};
 
@@ -61,6 +63,14 @@ pub struct Applier {
     next_slot: u64,
     batch: Option<Batch>,
     restore: Option<Box<Restore>>,
+}
+
+/// A state that a snapshot has replaced. To drop it frees every item, so that is best done where
+/// nobody waits.
+#[derive(Debug)]
+pub struct Replaced {
+    _shards: Vec<Shard>,
+    _accounts: Accounts,
 }
 
 /// The batch between `begin_batch` and `end_batch`.
@@ -176,8 +186,7 @@ impl Applier {
     pub fn snapshot(&mut self) -> SnapshotStream {
         assert!(self.batch.is_none(), "a snapshot is taken between batches");
         assert!(!self.is_snapshotting(), "one snapshot at a time");
-        self.core.image_number += 1;
-        let image = Arc::new(Image::new(self.core.image_number));
+        let image = Arc::new(Image::new(self.shared.shards()));
         self.core.image = Some(Arc::clone(&image));
         if mutant!(DedupExpiresLocally) {
             self.origins = Origins::default();
@@ -195,7 +204,8 @@ impl Applier {
             shard_bits: self.shared.hasher.shard_bits,
             origins: if mutant!(DedupNotInSnapshot) { Vec::new() } else { self.origins.to_list() },
         };
-        SnapshotStream::new(Arc::clone(&self.shared), image, header)
+        let (sum, bytes) = (self.core.accounts.digest(), self.core.accounts.item_bytes);
+        SnapshotStream::new(Arc::clone(&self.shared), image, header, sum, bytes)
     }
 
     /// Whether the stream of a snapshot is neither finished nor dropped.
@@ -205,11 +215,50 @@ impl Applier {
         image.is_some_and(|image| !image.is_closed())
     }
 
+    /// Makes an empty state beside this one, to take a snapshot in. Independent of the applier; may
+    /// be filled on other threads.
+    #[must_use]
+    pub fn restore(&self) -> Restore {
+        Restore::new(self.shared.hasher)
+    }
+
+    /// Replaces the state by a snapshot, in one step for every reader. The old state is returned,
+    /// because to drop it takes long.
+    ///
+    /// # Panics
+    /// Inside a batch, or if the snapshot was restored for another cluster.
+    #[must_use]
+    pub fn install(&mut self, restored: Restored) -> Replaced {
+        assert!(self.batch.is_none(), "a snapshot is installed between batches");
+        let Restored { hasher, mut shards, accounts, origins, checkpoint } = restored;
+        assert!(hasher == self.shared.hasher, "a snapshot of this cluster");
+        let indices = 0..self.shared.shards();
+        let mut guards: Vec<_> = indices.map(|shard| self.shared.write(shard)).collect();
+        for (index, (guard, new)) in guards.iter_mut().zip(&mut shards).enumerate() {
+            std::mem::swap(&mut **guard, new);
+            let Some(image) = &self.core.image else { continue };
+            for (db, table) in new.tables.iter_mut().enumerate() {
+                let unneeded = image.keep_table(index, db, std::mem::take(table));
+                *table = unneeded.unwrap_or_default();
+            }
+        }
+        let old = std::mem::replace(&mut self.core.accounts, accounts);
+        self.core.log_time_us = checkpoint.log_time_us;
+        self.origins = origins;
+        if !mutant!(AppliedSlotApart) {
+            self.next_slot = checkpoint.next_slot;
+        }
+        for db in 0..DATABASES {
+            self.shared.publish_account(db, &self.core.accounts);
+        }
+        self.shared.publish_checkpoint(checkpoint);
+        Replaced { _shards: shards, _accounts: old }
+    }
+
     /// Starts to take in a snapshot; forgets one that was not finished. The state stays as it is,
     /// and batches may be applied, until [`finish_restore`](Self::finish_restore).
     pub fn begin_restore(&mut self) {
-        let restore = Restore::new(self.shared.hasher, self.core.image_number);
-        self.restore = Some(Box::new(restore));
+        self.restore = Some(Box::new(self.restore()));
     }
 
     /// Takes in the next chunk, in the order in which the stream gave them.
@@ -220,7 +269,7 @@ impl Applier {
     /// # Panics
     /// Without [`begin_restore`](Self::begin_restore), or after an error.
     pub fn restore_chunk(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
-        let restore = self.restore.as_mut().expect("a restore began");
+        let restore = self.restore.as_ref().expect("a restore began");
         let taken = restore.chunk(chunk);
         if taken.is_err() {
             self.restore = None;
@@ -236,30 +285,9 @@ impl Applier {
     /// # Panics
     /// Inside a batch, or without [`begin_restore`](Self::begin_restore).
     pub fn finish_restore(&mut self) -> Result<(), RestoreError> {
-        assert!(self.batch.is_none(), "a restore ends between batches");
-        let mut restore = self.restore.take().expect("a restore began");
-        let checkpoint = restore.finish()?;
-        let shards = 0..self.shared.shards();
-        let mut guards: Vec<_> = shards.map(|shard| self.shared.write(shard)).collect();
-        for (guard, new) in guards.iter_mut().zip(&mut restore.shards) {
-            std::mem::swap(&mut **guard, new);
-            if let Some(image) = &self.core.image {
-                for (db, table) in new.tables.iter_mut().enumerate() {
-                    image.save_taken(db, table.take());
-                }
-            }
-        }
-        self.core.accounts = std::mem::take(&mut restore.accounts);
-        self.core.log_time_us = checkpoint.log_time_us;
-        self.origins = std::mem::take(&mut restore.origins);
-        if !mutant!(AppliedSlotApart) {
-            self.next_slot = checkpoint.next_slot;
-        }
-        for db in 0..DATABASES {
-            self.shared.publish_account(db, &self.core.accounts);
-        }
-        self.shared.publish_checkpoint(checkpoint);
-        drop(guards);
+        let restore = self.restore.take().expect("a restore began");
+        let restored = restore.finish()?;
+        drop(self.install(restored));
         Ok(())
     }
 

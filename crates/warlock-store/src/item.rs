@@ -36,11 +36,12 @@ impl Item {
 
     /// Takes an item out of a snapshot; `None` if its parts do not fit into the bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (header, _) = bytes.split_first_chunk::<HEADER>()?;
-        let header = u32::from_le_bytes(*header);
-        let deadline_length = if header & VOLATILE != 0 { DEADLINE } else { 0 };
-        let key_length = usize::try_from(header & !VOLATILE).ok()?;
-        (bytes.len() >= HEADER + deadline_length + key_length).then(|| Self(bytes.into()))
+        key_of(bytes).is_some().then(|| Self(bytes.into()))
+    }
+
+    /// A second item that is equal.
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Writes `value` and `deadline_ms` over the old ones if they need the same space, and says
@@ -131,6 +132,15 @@ impl Item {
         let header = u32::from_le_bytes(*header.expect("an item has a header"));
         (header & !VOLATILE) as usize
     }
+}
+
+/// The key of an item in a snapshot; `None` if its parts do not fit into the bytes.
+pub(crate) fn key_of(bytes: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let header = u32::from_le_bytes(*header);
+    let deadline_length = if header & VOLATILE != 0 { DEADLINE } else { 0 };
+    let key_length = usize::try_from(header & !VOLATILE).ok()?;
+    (rest.len() >= deadline_length + key_length).then(|| &rest[..key_length])
 }
 
 const HEADER: usize = 4;

@@ -21,6 +21,7 @@ mod commands;
 pub mod conformance;
 pub mod entry;
 mod foresight;
+mod image;
 mod item;
 pub mod limits;
 mod map;
@@ -34,12 +35,12 @@ mod snapshot;
 mod table;
 mod write;
 
-pub use applier::{Applier, Options, new};
+pub use applier::{Applier, Options, Replaced, new};
 pub use backend::{Backend, BackendReader};
 pub use reader::{ReadOutcome, Reader};
-pub use restore::RestoreError;
+pub use restore::{Restore, RestoreError, Restored};
 pub use shared::Checkpoint;
-pub use snapshot::{SNAPSHOT_VERSION, SnapshotStream};
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotStep, SnapshotStream};
 pub use table::{
     ArgumentSpec, COMMANDS, Class, CommandId, CommandSpec, KeySpec, check, command_reply,
     help_reply, lookup,

@@ -21,8 +21,12 @@ pub const ORIGINS_MAX: usize = 1024;
 /// Bytes at which a chunk of a snapshot is full. A larger entry makes a larger chunk.
 pub const SNAPSHOT_CHUNK_LENGTH: usize = 1024 * 1024;
 
+/// Bytes that a snapshot copies in one step, under the lock of their shard; a larger item alone is
+/// more. The applier may have to wait for one step.
+pub const SNAPSHOT_STEP_LENGTH: usize = 128 * 1024;
+
 /// Keys of a segment, on average over a table, at which its segments are split: bounds what one
-/// `SCAN` looks at per page, and what the applier copies when it overtakes a snapshot.
+/// `SCAN` looks at per page, and what one step of a snapshot sorts.
 pub const SEGMENT_KEYS: usize = 800;
 
 const _: () = assert!(SHARDS.is_power_of_two());

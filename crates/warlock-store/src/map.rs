@@ -4,8 +4,6 @@
 //! its database. So ascending hash is an order of all keys that does not change when tables grow,
 //! and that every replica shares; `SCAN` walks in this order.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -42,6 +40,16 @@ impl Hasher {
         hash.checked_shr(u64::BITS - self.shard_bits).unwrap_or(0) as usize
     }
 
+    /// The lowest hash of a segment of a shard; none behind the last.
+    fn segment_start(self, shard: usize, index: usize, segments: usize) -> Option<u64> {
+        if index == segments {
+            return None;
+        }
+        let shift = u64::BITS - self.shard_bits - segments.trailing_zeros();
+        let shard = (shard as u64).checked_shl(u64::BITS - self.shard_bits).unwrap_or(0);
+        Some(shard | (index as u64).checked_shl(shift).unwrap_or(0))
+    }
+
     fn segment(self, hash: u64, segments: usize) -> usize {
         debug_assert!(segments.is_power_of_two());
         let within_shard = hash.checked_shl(self.shard_bits).unwrap_or(0);
@@ -70,10 +78,16 @@ impl Table {
         &self.segments
     }
 
-    /// Empties the table and hands its segments over.
-    pub(crate) fn take(&mut self) -> Vec<Segment> {
-        self.keys = 0;
-        std::mem::take(&mut self.segments)
+    /// Makes room for so many further keys at once.
+    pub(crate) fn reserve(&mut self, hasher: Hasher, keys: usize) {
+        let wanted = (self.keys + keys).div_ceil(SEGMENT_KEYS).next_power_of_two();
+        if self.segments.is_empty() && keys > 0 {
+            let share = keys / wanted + 1;
+            self.segments = (0..wanted).map(|_| Segment::with_capacity(share)).collect();
+        }
+        while self.segments.len() < wanted {
+            self.split(hasher);
+        }
     }
 
     pub(crate) fn find(&self, hasher: Hasher, key: Key<'_>) -> Option<&Item> {
@@ -95,17 +109,10 @@ impl Table {
             .find(|item| item.deadline_ms() == Some(deadline_ms) && hasher.hash(item.key()) == hash)
     }
 
-    /// Puts `item` in; returns the item of the same key that it replaces. A segment that has to be
-    /// made for it counts as part of image `image`.
-    pub(crate) fn put(
-        &mut self,
-        hasher: Hasher,
-        hash: u64,
-        item: Item,
-        image: u64,
-    ) -> Option<Item> {
+    /// Puts `item` in; returns the item of the same key that it replaces.
+    pub(crate) fn put(&mut self, hasher: Hasher, hash: u64, item: Item) -> Option<Item> {
         if self.segments.is_empty() {
-            self.segments.push(Segment::new(image));
+            self.segments.push(Segment::with_capacity(0));
         } else if self.keys >= self.segments.len() * SEGMENT_KEYS {
             self.split(hasher);
         }
@@ -140,6 +147,23 @@ impl Table {
         Some(item)
     }
 
+    /// The first keys with a hash of at least `from`, in ascending order of hash, then key, and the
+    /// hash at which the next ones begin, if there can be any. The table belongs to `shard`.
+    pub(crate) fn part(
+        &self,
+        hasher: Hasher,
+        shard: usize,
+        from: u64,
+    ) -> (Vec<(u64, &Item)>, Option<u64>) {
+        match self.segment_index(hasher, from) {
+            Some(index) => {
+                let next = hasher.segment_start(shard, index + 1, self.segments.len());
+                (self.segments[index].sorted(hasher, from), next)
+            }
+            None => (Vec::new(), None),
+        }
+    }
+
     /// Keys with a hash of at least `from`, segment by segment in ascending order of hash.
     pub(crate) fn segments_from(&self, hasher: Hasher, from: u64) -> &[Segment] {
         match self.segment_index(hasher, from) {
@@ -168,13 +192,10 @@ impl Table {
         let count = 2 * self.segments.len();
         let mut segments = Vec::with_capacity(count);
         for mut segment in self.segments.drain(..) {
-            let image = segment.image.load(Ordering::Relaxed);
             let half = segment.items.len() / 2 + 1;
             let first = segments.len();
             for _ in 0..2 {
-                let mut child = Segment::new(image);
-                child.items.reserve(half, |_| 0);
-                segments.push(child);
+                segments.push(Segment::with_capacity(half));
             }
             for item in segment.items.drain() {
                 let hash = hasher.hash(item.key());
@@ -193,13 +214,11 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct Segment {
     items: HashTable<Item>,
-    /// The newest image (snapshot) that holds what this segment held when the image was taken.
-    pub(crate) image: AtomicU64,
 }
 
 impl Segment {
-    fn new(image: u64) -> Self {
-        Self { items: HashTable::new(), image: AtomicU64::new(image) }
+    fn with_capacity(keys: usize) -> Self {
+        Self { items: HashTable::with_capacity(keys) }
     }
 
     /// How many keys it holds.
@@ -212,11 +231,6 @@ impl Segment {
         let item = self.items.find(spread(hash), |_| true)?;
         let bytes = item.bytes();
         Some(bytes.first()? ^ bytes.last()?)
-    }
-
-    /// The items in an order that must not reach a client or another replica.
-    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter()
     }
 
     /// The items whose hash is at least `from`, in ascending order of hash, then key.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crate::accounts::{Accounts, Share};
-use crate::item::Item;
+use parking_lot::Mutex;
+
+use crate::accounts::{Accounts, DatabaseAccount};
+use crate::item::{self, Item};
 use crate::limits::{DATABASES, ORIGINS_MAX};
 use crate::map::{Hasher, Shard};
 use crate::origins::Origins;
@@ -42,39 +44,66 @@ impl fmt::Display for RestoreError {
 
 impl std::error::Error for RestoreError {}
 
-/// A snapshot on its way in.
+/// A snapshot on its way in: a state beside the one that is served. Several threads may share it
+/// and take in chunks at the same time, but for the first, which must be there before any other.
 #[derive(Debug)]
-pub(crate) struct Restore {
+pub struct Restore {
     hasher: Hasher,
-    /// New segments count as part of this image.
-    image_number: u64,
+    shards: Box<[Mutex<Shard>]>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
     header: Option<Header>,
+    origins: Origins,
+    sums: [Sum; DATABASES],
+    /// The number of items that the last chunk announced.
+    announced: Option<u64>,
+}
+
+/// What was taken in of one database.
+#[derive(Debug, Default)]
+struct Sum {
+    keys: u64,
+    digest: u64,
+    bytes: u64,
+    /// Deadline and hash of each volatile key.
+    deadlines: Vec<(u64, u64)>,
+}
+
+/// A snapshot that came through whole, to be put in the place of the state.
+#[derive(Debug)]
+pub struct Restored {
+    pub(crate) hasher: Hasher,
     pub(crate) shards: Vec<Shard>,
     pub(crate) accounts: Accounts,
     pub(crate) origins: Origins,
-    ended: bool,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Restored {
+    /// Where the state stands that it will be.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint
+    }
 }
 
 impl Restore {
-    pub(crate) fn new(hasher: Hasher, image_number: u64) -> Self {
-        let shards = (0..1usize << hasher.shard_bits).map(|_| Shard::default());
-        Self {
-            hasher,
-            image_number,
-            header: None,
-            shards: shards.collect(),
-            accounts: Accounts::default(),
-            origins: Origins::default(),
-            ended: false,
-        }
+    pub(crate) fn new(hasher: Hasher) -> Self {
+        let shards = (0..1usize << hasher.shard_bits).map(|_| Mutex::default());
+        Self { hasher, shards: shards.collect(), progress: Mutex::default() }
     }
 
-    pub(crate) fn chunk(&mut self, chunk: &[u8]) -> Result<(), RestoreError> {
+    /// Takes in a chunk. The first comes first; of the others, the order does not matter.
+    ///
+    /// # Errors
+    /// The chunk does not belong to a snapshot, or not here. The restore is to be given up then.
+    pub fn chunk(&self, chunk: &[u8]) -> Result<(), RestoreError> {
         let (&kind, body) = chunk.split_first().ok_or(Malformed("empty chunk"))?;
-        if self.ended {
-            return Err(Malformed("a chunk follows the last"));
-        }
-        match (kind, self.header.is_some()) {
+        let has_header = self.progress.lock().header.is_some();
+        match (kind, has_header) {
             (HEADER, false) => self.header(body),
             (HEADER, true) => Err(Malformed("two headers")),
             (_, false) => Err(Malformed("it does not start with a header")),
@@ -84,21 +113,27 @@ impl Restore {
         }
     }
 
-    /// Where the state stands that the snapshot restores, if it came through whole.
-    pub(crate) fn finish(&self) -> Result<Checkpoint, RestoreError> {
-        let Some(header) = self.header.as_ref().filter(|_| self.ended) else {
+    /// The state, if it came through whole.
+    ///
+    /// # Errors
+    /// The snapshot is not complete or not what its header says.
+    pub fn finish(self) -> Result<Restored, RestoreError> {
+        let Progress { header, origins, sums, announced } = self.progress.into_inner();
+        let (Some(header), Some(announced)) = (header, announced) else {
             return Err(RestoreError::Incomplete);
         };
-        let checkpoint =
-            checkpoint(header.next_slot, header.log_time_us, &self.accounts, &self.origins);
-        if checkpoint.digest == header.digest && self.accounts.keys() == header.items {
-            Ok(checkpoint)
-        } else {
-            Err(RestoreError::Digest)
+        let of = |sum: Sum| DatabaseAccount::of(sum.keys, sum.digest, sum.bytes, sum.deadlines);
+        let accounts = Accounts::of(sums.map(of));
+        let checkpoint = checkpoint(header.next_slot, header.log_time_us, &accounts, &origins);
+        let counts = [announced, header.items];
+        if checkpoint.digest != header.digest || counts.iter().any(|n| *n != accounts.keys()) {
+            return Err(RestoreError::Digest);
         }
+        let shards = self.shards.into_iter().map(Mutex::into_inner).collect();
+        Ok(Restored { hasher: self.hasher, shards, accounts, origins, checkpoint })
     }
 
-    fn header(&mut self, body: &[u8]) -> Result<(), RestoreError> {
+    fn header(&self, body: &[u8]) -> Result<(), RestoreError> {
         let (version, body) = body.split_first_chunk().ok_or(Malformed("cut header"))?;
         let version = u16::from_le_bytes(*version);
         if version != SNAPSHOT_VERSION {
@@ -113,51 +148,93 @@ impl Restore {
         if header.origins.len() > ORIGINS_MAX || header.next_slot == 0 {
             return Err(Malformed("a header that no replica writes"));
         }
+        let mut progress = self.progress.lock();
         for origin in &header.origins {
-            if !self.origins.admit(*origin) {
+            if !progress.origins.admit(*origin) {
                 return Err(Malformed("an origin twice"));
             }
         }
-        self.header = Some(header);
+        progress.header = Some(header);
         Ok(())
     }
 
-    fn items(&mut self, mut body: &[u8]) -> Result<(), RestoreError> {
-        while !body.is_empty() {
-            let (record, rest) =
-                body.split_first_chunk::<RECORD_HEADER>().ok_or(Malformed("cut item"))?;
-            let [db, length @ ..] = *record;
-            let length = u32::from_le_bytes(length) as usize;
-            let (bytes, rest) = rest.split_at_checked(length).ok_or(Malformed("cut item"))?;
-            let item = Item::from_bytes(bytes).ok_or(Malformed("an item that is none"))?;
-            self.item(usize::from(db), item)?;
-            body = rest;
+    /// Takes in the items of a chunk, as many at a time as follow each other in one table: a
+    /// stream gives them in that order.
+    fn items(&self, body: &[u8]) -> Result<(), RestoreError> {
+        let records = records(self.hasher, body)?;
+        let mut sums: [Sum; DATABASES] = Default::default();
+        let table = |record: &Record<'_>| (self.hasher.shard(record.hash), record.db);
+        for run in records.chunk_by(|one, two| table(one) == table(two)) {
+            let (shard, db) = table(&run[0]);
+            let mut shard = self.shards[shard].lock();
+            let (table, sum) = (&mut shard.tables[db], &mut sums[db]);
+            table.reserve(self.hasher, run.len());
+            for record in run {
+                let item =
+                    Item::from_bytes(record.bytes).ok_or(Malformed("an item that is none"))?;
+                sum.add(record.hash, &item, db);
+                if table.put(self.hasher, record.hash, item).is_some() {
+                    return Err(Malformed("a key twice"));
+                }
+            }
+        }
+        let mut progress = self.progress.lock();
+        for (total, sum) in progress.sums.iter_mut().zip(sums) {
+            total.merge(sum);
         }
         Ok(())
     }
 
-    fn item(&mut self, db: usize, item: Item) -> Result<(), RestoreError> {
-        if db >= DATABASES {
-            return Err(Malformed("an unknown database"));
-        }
-        let hash = self.hasher.hash(item.key());
-        let shard = &mut self.shards[self.hasher.shard(hash)];
-        self.accounts.added(db, hash, Share::of(&item, db));
-        let replaced = shard.tables[db].put(self.hasher, hash, item, self.image_number);
-        match replaced {
-            Some(_) => Err(Malformed("a key twice")),
+    fn end(&self, body: &[u8]) -> Result<(), RestoreError> {
+        let count = body.try_into().map_err(|_| Malformed("a last chunk of another length"))?;
+        match self.progress.lock().announced.replace(u64::from_le_bytes(count)) {
+            Some(_) => Err(Malformed("two last chunks")),
             None => Ok(()),
         }
     }
+}
 
-    fn end(&mut self, body: &[u8]) -> Result<(), RestoreError> {
-        let items = self.accounts.keys().to_le_bytes();
-        if body != items {
-            return Err(Malformed("a number of items other than announced"));
-        }
-        self.ended = true;
-        Ok(())
+impl Sum {
+    fn add(&mut self, hash: u64, item: &Item, db: usize) {
+        self.keys += 1;
+        self.digest = self.digest.wrapping_add(item.digest(db));
+        self.bytes += item.bytes().len() as u64;
+        self.deadlines.extend(item.deadline_ms().map(|deadline_ms| (deadline_ms, hash)));
     }
+
+    fn merge(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.digest = self.digest.wrapping_add(other.digest);
+        self.bytes += other.bytes;
+        self.deadlines.extend(other.deadlines);
+    }
+}
+
+/// One item of a chunk.
+#[derive(Debug)]
+struct Record<'a> {
+    db: usize,
+    hash: u64,
+    bytes: &'a [u8],
+}
+
+fn records(hasher: Hasher, mut body: &[u8]) -> Result<Vec<Record<'_>>, RestoreError> {
+    let mut records = Vec::new();
+    while !body.is_empty() {
+        let (record, rest) =
+            body.split_first_chunk::<RECORD_HEADER>().ok_or(Malformed("cut item"))?;
+        let [db, length @ ..] = *record;
+        let db = usize::from(db);
+        if db >= DATABASES {
+            return Err(Malformed("an unknown database"));
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        let (bytes, rest) = rest.split_at_checked(length).ok_or(Malformed("cut item"))?;
+        let key = item::key_of(bytes).ok_or(Malformed("an item that is none"))?;
+        records.push(Record { db, hash: hasher.hash(key), bytes });
+        body = rest;
+    }
+    Ok(records)
 }
 
 /// Where a replica with this state stands.

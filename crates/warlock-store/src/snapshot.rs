@@ -1,10 +1,10 @@
 //! An image of the state at one slot, written while later slots are applied.
 //!
-//! Taking one costs nothing: it draws a number. The stream then walks the shards under their read
-//! locks and copies each segment that is not marked with the number. The applier, before it first
-//! changes such a segment, copies it into the stream's queue and marks it. So every segment
-//! reaches the stream once, as it was when the number was drawn. The price is memory for what the
-//! applier overtakes: at worst the whole state, if the stream is not read.
+//! Taking one costs nothing. The stream then walks the shards in small steps, each under the read
+//! lock of its shard, and copies the items; what the applier changes before the stream has passed
+//! it, the applier keeps for the stream as it was (`image.rs`). Items come in the order of shard,
+//! database, hash and key. So two replicas write the same items in the same order for the same
+//! slot, however their tables are laid out.
 //!
 //! A snapshot is a sequence of chunks. The first byte of a chunk is its kind:
 //!
@@ -15,18 +15,18 @@
 //! ```
 //!
 //! Integers are little-endian; an item is laid out as in memory. The digest in the header proves
-//! on restore that all items came through.
+//! on restore that all items came through. The stream itself counts and sums what it gives, and
+//! ends without a last chunk if that is not the state that it was asked for.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
 use wincode::{SchemaRead, SchemaWrite};
 
+use crate::image::{Image, Part, Place};
 use crate::item::Item;
-use crate::limits::{DATABASES, SNAPSHOT_CHUNK_LENGTH};
-use crate::map::Segment;
+use crate::limits::{DATABASES, SNAPSHOT_CHUNK_LENGTH, SNAPSHOT_STEP_LENGTH};
 use crate::origins::Origin;
 use crate::shared::Shared;
 
@@ -44,52 +44,17 @@ pub(crate) struct Header {
     pub(crate) origins: Vec<Origin>,
 }
 
-/// What the applier and the stream of one snapshot share.
-#[derive(Debug)]
-pub(crate) struct Image {
-    number: u64,
-    queue: Mutex<VecDeque<Saved>>,
-    /// The stream is finished or was dropped: nobody needs old segments any more.
-    closed: AtomicBool,
-}
-
-/// A segment as it was, saved by the applier.
-#[derive(Debug)]
-enum Saved {
-    /// Copied, because it was about to change.
-    Chunks(VecDeque<Vec<u8>>),
-    /// Moved here whole, because the table was emptied.
-    Taken(usize, Vec<Segment>),
-}
-
-impl Image {
-    pub(crate) fn new(number: u64) -> Self {
-        Self { number, queue: Mutex::default(), closed: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Copies `segment`, which the caller has locked for writing, and marks it.
-    pub(crate) fn save(&self, db: usize, segment: &Segment) {
-        let mut chunks = Chunks::default();
-        chunks.push_segment(db, segment);
-        segment.image.store(self.number, Ordering::Relaxed);
-        self.queue.lock().push_back(Saved::Chunks(chunks.into_all()));
-    }
-
-    /// Keeps what a table held that was emptied under its lock.
-    pub(crate) fn save_taken(&self, db: usize, mut segments: Vec<Segment>) {
-        segments.retain(|segment| segment.image.load(Ordering::Relaxed) < self.number);
-        if !segments.is_empty() && !self.is_closed() {
-            self.queue.lock().push_back(Saved::Taken(db, segments));
-        }
-    }
+/// What one step of a [`SnapshotStream`] came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SnapshotStep {
+    /// The next chunk, about 1 MiB long; longer if it is the single item of a larger value.
+    Chunk(Vec<u8>),
+    /// Something was done, but no chunk is full yet.
+    More,
+    /// All chunks were given.
+    End,
+    /// What was given is not the state that the snapshot says it is: it must not be kept.
+    Inexact,
 }
 
 /// The chunks of one snapshot. Independent of the applier; may be read on another thread.
@@ -101,28 +66,37 @@ pub struct SnapshotStream {
     shared: Arc<Shared>,
     image: Arc<Image>,
     header: Option<Header>,
-    items: u64,
     next_slot: u64,
+    /// How many items the image has, and the sum of their digests.
+    expected: (u64, u64),
+    /// The same of the items given so far.
+    given: (u64, u64),
     /// The shard to walk next.
     shard: usize,
-    /// Segments from an emptied table, not copied yet.
-    taken: Option<(usize, Vec<Segment>)>,
     chunks: Chunks,
-    finished: bool,
+    is_finished: bool,
 }
 
 impl SnapshotStream {
-    pub(crate) fn new(shared: Arc<Shared>, image: Arc<Image>, header: Header) -> Self {
+    /// The image of a state that this header describes, with this sum of digests and so many bytes
+    /// of items.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        image: Arc<Image>,
+        header: Header,
+        sum: u64,
+        bytes: u64,
+    ) -> Self {
         Self {
             shared,
             image,
-            items: header.items,
             next_slot: header.next_slot,
+            expected: (header.items, sum),
+            given: (0, 0),
+            chunks: Chunks::new(bytes.saturating_add(header.items * RECORD_HEADER as u64)),
             header: Some(header),
             shard: 0,
-            taken: None,
-            chunks: Chunks::default(),
-            finished: false,
+            is_finished: false,
         }
     }
 
@@ -132,83 +106,123 @@ impl SnapshotStream {
         self.next_slot
     }
 
-    /// The next chunk, about 1 MiB long; longer if it is the single item of a larger value.
-    /// `None` after the last.
-    pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
+    /// How many items were given so far, and how many there are.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.given.0, self.expected.0)
+    }
+
+    /// Does a little: holds no lock for longer than it takes to copy a few hundred items.
+    pub fn step(&mut self) -> SnapshotStep {
         if let Some(header) = self.header.take() {
-            return Some(encode_header(&header));
+            return SnapshotStep::Chunk(encode_header(&header));
         }
-        loop {
-            if let Some(chunk) = self.chunks.pop_full() {
-                return Some(chunk);
-            }
-            let more = self.copy_taken() || self.copy_saved() || self.copy_shard();
-            if more {
-                continue;
-            }
-            if let Some(chunk) = self.chunks.pop() {
-                return Some(chunk);
-            }
-            return self.finish();
+        if let Some(chunk) = self.chunks.full.pop_front() {
+            return SnapshotStep::Chunk(chunk);
         }
-    }
-
-    /// Copies one segment of an emptied table.
-    fn copy_taken(&mut self) -> bool {
-        let Some((db, segments)) = &mut self.taken else {
-            return false;
-        };
-        match segments.pop() {
-            Some(segment) => self.chunks.push_segment(*db, &segment),
-            None => self.taken = None,
+        if self.shard < self.shared.shards() {
+            self.walk_some();
+            return SnapshotStep::More;
         }
-        true
-    }
-
-    /// Takes the oldest thing that the applier saved, so that its memory is freed first.
-    fn copy_saved(&mut self) -> bool {
-        let saved = self.image.queue.lock().pop_front();
-        match saved {
-            Some(Saved::Chunks(chunks)) => self.chunks.append(chunks),
-            Some(Saved::Taken(db, segments)) => self.taken = Some((db, segments)),
-            None => return false,
+        if let Some(chunk) = self.chunks.take_open() {
+            return SnapshotStep::Chunk(chunk);
         }
-        true
-    }
-
-    /// Copies segments of the current shard until a chunk is full or all of them are marked.
-    fn copy_shard(&mut self) -> bool {
-        if self.shard == self.shared.shards() {
-            // Every segment is marked, so the applier saves no more of them, and what it saved of
-            // the last shard was in the queue before that shard could be walked.
-            return false;
+        self.image.close();
+        if self.given != self.expected {
+            return SnapshotStep::Inexact;
         }
-        let shard = self.shared.read(self.shard);
-        for db in 0..DATABASES {
-            for segment in shard.tables[db].segments() {
-                if segment.image.load(Ordering::Relaxed) >= self.image.number {
-                    continue;
-                }
-                if self.chunks.has_full() {
-                    return true;
-                }
-                self.chunks.push_segment(db, segment);
-                segment.image.store(self.image.number, Ordering::Relaxed);
-            }
-        }
-        self.shard += 1;
-        true
-    }
-
-    fn finish(&mut self) -> Option<Vec<u8>> {
-        self.image.closed.store(true, Ordering::Release);
-        if std::mem::replace(&mut self.finished, true) {
-            return None;
+        if std::mem::replace(&mut self.is_finished, true) {
+            return SnapshotStep::End;
         }
         let mut chunk = vec![END];
-        chunk.extend_from_slice(&self.items.to_le_bytes());
-        Some(chunk)
+        chunk.extend_from_slice(&self.given.0.to_le_bytes());
+        SnapshotStep::Chunk(chunk)
     }
+
+    /// The next chunk; `None` after the last.
+    pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.step() {
+                SnapshotStep::Chunk(chunk) => return Some(chunk),
+                SnapshotStep::More => {}
+                SnapshotStep::End | SnapshotStep::Inexact => return None,
+            }
+        }
+    }
+
+    /// Goes on through the shards until enough is copied for one step.
+    fn walk_some(&mut self) {
+        let until = self.shared.shards().min(self.shard + SHARDS_PER_STEP);
+        let mut bytes = 0;
+        while self.shard < until && bytes < SNAPSHOT_STEP_LENGTH / 2 {
+            bytes += self.walk();
+        }
+    }
+
+    /// Copies some items of the current shard, or goes on to the next one; says how many bytes.
+    fn walk(&mut self) -> usize {
+        let shard = self.shared.read(self.shard);
+        let mut part = self.image.part(self.shard);
+        let Some(place) = part.next_filled(&shard) else {
+            part.next = (DATABASES, 0);
+            self.shard += 1;
+            return 0;
+        };
+        let (db, _) = place;
+        let table = part.taken(db).unwrap_or(&shard.tables[db]);
+        let (items, next) = table.part(self.shared.hasher, self.shard, place.1);
+        let next = next.map_or((db + 1, 0), |hash| (db, hash));
+        let items = as_they_were(items, &part, place..next);
+        let (mut bytes, mut last) = (0, place);
+        let mut reached = next;
+        for (hash, item) in items {
+            // Items of one hash go together, because the place is a hash.
+            if bytes >= SNAPSHOT_STEP_LENGTH && (db, hash) != last {
+                reached = (db, hash);
+                break;
+            }
+            last = (db, hash);
+            bytes += item.bytes().len();
+            self.given.0 += 1;
+            self.given.1 = self.given.1.wrapping_add(item.digest(db));
+            self.chunks.push(db, item);
+        }
+        part.next = reached;
+        let behind = part.before.split_off(&reached);
+        let passed = std::mem::replace(&mut part.before, behind);
+        let emptied = part.pass_taken();
+        drop(part);
+        drop(shard);
+        // Nobody needs to wait until this is freed.
+        drop((passed, emptied));
+        bytes
+    }
+}
+
+/// Shards that one step goes through at most, if they hold little.
+const SHARDS_PER_STEP: usize = 64;
+
+/// The items of a range of places, those that changed as they were before; in the order of hash
+/// and key.
+fn as_they_were<'a>(
+    mut items: Vec<(u64, &'a Item)>,
+    part: &'a Part,
+    range: Range<Place>,
+) -> Vec<(u64, &'a Item)> {
+    let (db, _) = range.start;
+    let mut changed = part.before.range(range).peekable();
+    if changed.peek().is_none() {
+        return items;
+    }
+    items.retain(|(hash, item)| {
+        let before = part.before.get(&(db, *hash));
+        before.is_none_or(|before| before.iter().all(|before| before.key() != item.key()))
+    });
+    for ((_, hash), before) in changed {
+        items.extend(before.iter().filter_map(|before| Some((*hash, before.item()?))));
+    }
+    items.sort_unstable_by(|(a, one), (b, two)| (a, one.key()).cmp(&(b, two.key())));
+    items
 }
 
 impl Iterator for SnapshotStream {
@@ -221,23 +235,25 @@ impl Iterator for SnapshotStream {
 
 impl Drop for SnapshotStream {
     fn drop(&mut self) {
-        self.image.closed.store(true, Ordering::Release);
-        self.image.queue.lock().clear();
+        self.image.close();
     }
 }
 
 /// Collects items into chunks of bounded length.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Chunks {
     full: VecDeque<Vec<u8>>,
     open: Vec<u8>,
+    /// What to reserve for a chunk.
+    capacity: usize,
 }
 
 impl Chunks {
-    fn push_segment(&mut self, db: usize, segment: &Segment) {
-        for item in segment.items() {
-            self.push(db, item);
-        }
+    /// For items of so many bytes in all.
+    fn new(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(1);
+        let capacity = bytes.min(SNAPSHOT_CHUNK_LENGTH);
+        Self { full: VecDeque::new(), open: Vec::new(), capacity }
     }
 
     fn push(&mut self, db: usize, item: &Item) {
@@ -247,6 +263,7 @@ impl Chunks {
             self.full.push_back(std::mem::take(&mut self.open));
         }
         if self.open.is_empty() {
+            self.open.reserve(self.capacity);
             self.open.push(DATA);
         }
         self.open.push(u8::try_from(db).expect("databases are few"));
@@ -255,37 +272,8 @@ impl Chunks {
         self.open.extend_from_slice(bytes);
     }
 
-    /// Adds chunks made elsewhere; the last of them may be small and takes more items.
-    fn append(&mut self, mut chunks: VecDeque<Vec<u8>>) {
-        if let Some(last) = chunks.pop_back() {
-            if self.open.is_empty() {
-                self.open = last;
-            } else if self.open.len() + last.len() <= SNAPSHOT_CHUNK_LENGTH {
-                self.open.extend_from_slice(&last[1..]);
-            } else {
-                self.full.push_back(last);
-            }
-        }
-        self.full.append(&mut chunks);
-    }
-
-    fn has_full(&self) -> bool {
-        !self.full.is_empty()
-    }
-
-    fn pop_full(&mut self) -> Option<Vec<u8>> {
-        self.full.pop_front()
-    }
-
-    fn pop(&mut self) -> Option<Vec<u8>> {
+    fn take_open(&mut self) -> Option<Vec<u8>> {
         (!self.open.is_empty()).then(|| std::mem::take(&mut self.open))
-    }
-
-    fn into_all(mut self) -> VecDeque<Vec<u8>> {
-        if !self.open.is_empty() {
-            self.full.push_back(self.open);
-        }
-        self.full
     }
 }
 

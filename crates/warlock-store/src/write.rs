@@ -1,15 +1,14 @@
 //! How commands change keys: under the locks of all their shards, with the accounts kept.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use parking_lot::RwLockWriteGuard;
 
 use crate::accounts::{Accounts, Share};
+use crate::image::Image;
 use crate::item::Item;
-use crate::map::{Key, Segment, Shard};
+use crate::map::{Key, Shard};
 use crate::shared::Shared;
-use crate::snapshot::Image;
 
 /// The applier's own part of the state: what readers never look at.
 #[derive(Debug, Default)]
@@ -17,20 +16,19 @@ pub(crate) struct Core {
     pub(crate) accounts: Accounts,
     /// Log time of the batch being applied.
     pub(crate) log_time_us: u64,
-    /// Number of the newest image; segments that are made from now on count as part of it.
-    pub(crate) image_number: u64,
     /// The snapshot under way.
     pub(crate) image: Option<Arc<Image>>,
 }
 
 impl Core {
-    /// Hands what `segment` of database `db` holds to the snapshot under way, unless it has it.
-    fn save(&mut self, db: usize, segment: &Segment) {
+    /// Lets the snapshot under way keep what `key` is, which is about to change. The caller has
+    /// locked `shard` for writing.
+    fn keep(&mut self, shard: usize, db: usize, key: Key<'_>, item: Option<&Item>) {
         let Some(image) = &self.image else { return };
         if image.is_closed() {
             self.image = None;
-        } else if segment.image.load(Ordering::Relaxed) < image.number() {
-            image.save(db, segment);
+        } else {
+            image.keep(shard, db, key, item);
         }
     }
 }
@@ -81,12 +79,12 @@ impl<'a> Writer<'a> {
         let mut guards: Vec<_> = shards.map(|shard| self.shared.write(shard)).collect();
         let mut garbage = Vec::new();
         for db in first..=last {
-            for shard in &mut guards {
-                let segments = shard.tables[db].take();
-                match &self.core.image {
-                    Some(image) => image.save_taken(db, segments),
-                    None => garbage.push(segments),
-                }
+            for (index, shard) in guards.iter_mut().enumerate() {
+                let table = std::mem::take(&mut shard.tables[db]);
+                garbage.extend(match &self.core.image {
+                    Some(image) => image.keep_table(index, db, table),
+                    None => Some(table),
+                });
             }
             self.core.accounts.cleared(db);
             self.shared.publish_account(db, &self.core.accounts);
@@ -184,10 +182,8 @@ impl Locked<'_, '_> {
         let hasher = self.writer.shared.hasher;
         let (shard, core) = self.parts(key.hash);
         let table = &mut shard.tables[db];
-        if let Some(segment) = table.segment(hasher, key.hash) {
-            core.save(db, segment);
-        }
         let mut present = table.find_mut(hasher, key);
+        core.keep(hasher.shard(key.hash), db, key, present.as_deref());
         let before = present.as_deref().map(|item| Share::of(item, db));
         let after = match (edit(present.as_deref_mut()), present) {
             (None, present) => present.map(|item| Share::of(item, db)),
@@ -196,7 +192,7 @@ impl Locked<'_, '_> {
                 match present {
                     Some(item) => *item = new,
                     None => {
-                        table.put(hasher, key.hash, new, core.image_number);
+                        table.put(hasher, key.hash, new);
                     }
                 }
                 Some(share)
@@ -215,8 +211,8 @@ impl Locked<'_, '_> {
         let hasher = self.writer.shared.hasher;
         let (shard, core) = self.parts(key.hash);
         let table = &mut shard.tables[db];
-        if let Some(segment) = table.segment(hasher, key.hash) {
-            core.save(db, segment);
+        if core.image.is_some() {
+            core.keep(hasher.shard(key.hash), db, key, table.find(hasher, key));
         }
         if let Some(item) = table.remove(hasher, key) {
             let share = Share::of(&item, db);

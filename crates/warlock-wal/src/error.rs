@@ -54,11 +54,16 @@ pub enum WalError {
         file: String,
         /// Its format version.
         version: u32,
+        /// The newest version that this program knows.
+        known: u32,
     },
     /// The snapshots cannot be looked through.
     Snapshot(SnapshotError),
     /// There is no log, but this data directory has been in use: its promises are lost (P7).
     LogMissing,
+    /// The membership is gone, or older than the log says: what was accepted or decided of it is
+    /// lost (P6, P7).
+    MembershipLost,
 }
 
 impl fmt::Display for WalError {
@@ -67,13 +72,16 @@ impl fmt::Display for WalError {
             Self::Io(error) => error.fmt(f),
             Self::Poisoned => f.write_str("the log stopped after an earlier disk error: restart"),
             Self::Snapshot(error) => error.fmt(f),
-            Self::NewerVersion { file, version } => write!(
+            Self::NewerVersion { file, version, known } => write!(
                 f,
-                "{file} has format version {version}, this program knows up to {}: upgrade it",
-                crate::segment::VERSION
+                "{file} has format version {version}, this program knows up to {known}: upgrade it"
             ),
             Self::LogMissing => f.write_str(
                 "the log files of this data directory are gone: the node must join anew (reset)",
+            ),
+            Self::MembershipLost => f.write_str(
+                "the membership of this data directory is gone or damaged: the node must join \
+                 anew (reset)",
             ),
         }
     }
@@ -84,7 +92,10 @@ impl Error for WalError {
         match self {
             Self::Io(error) => Some(&error.source),
             Self::Snapshot(error) => error.source(),
-            Self::Poisoned | Self::NewerVersion { .. } | Self::LogMissing => None,
+            Self::Poisoned
+            | Self::NewerVersion { .. }
+            | Self::LogMissing
+            | Self::MembershipLost => None,
         }
     }
 }

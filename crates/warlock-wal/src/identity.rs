@@ -13,6 +13,7 @@ use crate::error::{Doing, IoError};
 use crate::limits::{CLUSTER_NAME_BYTES_MAX, PAGE, PAGE_BYTES, PEERS_MAX};
 use crate::segment::{self, TEMPORARY_SUFFIX};
 use crate::snapshot;
+use crate::views;
 
 const FILE: &str = "identity";
 const MAGIC: &[u8; 8] = b"WLKident";
@@ -305,7 +306,9 @@ impl From<IoError> for IdentityError {
 }
 
 fn is_of_used_directory(name: &str) -> bool {
-    segment::first_in_name(name).is_some() || snapshot::slot_in_name(name).is_some()
+    segment::first_in_name(name).is_some()
+        || snapshot::slot_in_name(name).is_some()
+        || name == views::FILE
 }
 
 fn decode<D: Disk>(disk: D, bytes: &[u8]) -> Result<Identity<D>, IdentityError> {

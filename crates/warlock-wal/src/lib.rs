@@ -16,11 +16,13 @@ mod frame;
 mod fs_disk;
 mod identity;
 pub mod limits;
+mod log_reader;
 mod mark;
 mod recovered;
 mod recovery;
 mod segment;
 mod snapshot;
+mod views;
 mod wal;
 mod zeros;
 
@@ -29,9 +31,10 @@ pub use error::{IoError, WalError};
 pub use faulty_disk::{DiskImage, Failure, FaultyDisk, FaultyFile, Outcome};
 pub use fs_disk::{FsDisk, FsFile};
 pub use identity::{Identity, IdentityError};
+pub use log_reader::LogReader;
 pub use recovered::{Note, Recovered, Tail};
 pub use snapshot::{
-    NewestSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver, SnapshotWriter,
-    Snapshots,
+    NewestSnapshot, SealedSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver,
+    SnapshotWriter, Snapshots,
 };
 pub use wal::{Wal, WalOptions, WalStats};

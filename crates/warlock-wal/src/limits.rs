@@ -44,7 +44,10 @@ pub const MEMBERSHIP_BYTES_MAX: usize = 64 * 1024;
 ///
 /// Otherwise the sync at its end would have to write everything at once, and the syncs of the log,
 /// which share the file system's journal with it, would wait for that.
-pub const SNAPSHOT_SYNC_BYTES: u64 = 4 * 1024 * 1024;
+pub const SNAPSHOT_SYNC_BYTES: u64 = 1024 * 1024;
+
+/// The same for the snapshot of a peer: the node that receives it serves nobody meanwhile.
+pub const SNAPSHOT_RECEIVED_SYNC_BYTES: u64 = 4 * SNAPSHOT_SYNC_BYTES;
 
 /// The longest name of a cluster in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 255;

@@ -22,11 +22,18 @@ pub(crate) struct Summary {
     pub(crate) highest: Option<Slot>,
     /// Every slot below is decided, and records for them count no more: a snapshot has them.
     pub(crate) floor: Slot,
+    /// How often the file of the membership was written.
+    pub(crate) edition: u32,
 }
 
 impl Summary {
-    pub(crate) const EMPTY: Self =
-        Self { ballot: Ballot::ZERO, decided: Slot::FIRST, highest: None, floor: Slot::FIRST };
+    pub(crate) const EMPTY: Self = Self {
+        ballot: Ballot::ZERO,
+        decided: Slot::FIRST,
+        highest: None,
+        floor: Slot::FIRST,
+        edition: 0,
+    };
 
     pub(crate) fn merge(&mut self, other: &Self) {
         let anew = mutant!(BallotLostByTruncation) && other.floor > self.floor;
@@ -34,13 +41,15 @@ impl Summary {
         self.decided = self.decided.max(other.decided);
         self.highest = self.highest.max(other.highest);
         self.floor = self.floor.max(other.floor);
+        self.edition = self.edition.max(other.edition);
     }
 
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         out.put_u64_le(self.ballot.view.number());
         out.put_u64_le(self.ballot.round);
         out.put_u16_le(self.ballot.node.number());
-        out.put_bytes(0, 6);
+        out.put_u16_le(0);
+        out.put_u32_le(self.edition);
         out.put_u64_le(self.decided.position());
         out.put_u64_le(self.highest.map_or(0, Slot::position));
         out.put_u64_le(self.floor.position());
@@ -52,9 +61,11 @@ impl Summary {
             round: from.get_u64_le(),
             node: NodeId::new(from.get_u16_le()),
         };
-        from.advance(6);
+        from.advance(2);
+        let edition = from.get_u32_le();
         Self {
             ballot,
+            edition,
             decided: Slot::new(from.get_u64_le()),
             highest: some_slot(from.get_u64_le()),
             floor: Slot::new(from.get_u64_le()),

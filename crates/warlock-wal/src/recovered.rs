@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use warlock_paxos::{Ballot, Batch, PValue, Slot, SlotRange, mutant};
+use warlock_paxos::{Ballot, Batch, Charter, PValue, Reconfiguration, Slot, SlotRange, mutant};
 
 use crate::mark::Summary;
 use crate::snapshot::SnapshotMeta;
@@ -17,6 +17,9 @@ pub struct Recovered {
     pub decided: Slot,
     /// Every slot below is decided, and is readable here or covered by the snapshot.
     pub held: Slot,
+    /// Records for slots below count no more, readable or not: a snapshot had them, or a peer's
+    /// did, and then they may be of ballots that lost.
+    pub floor: Slot,
     /// The newest accepted pvalue of each slot that the snapshot does not cover, by slot.
     pub pvalues: Vec<PValue>,
     /// Decided batches that were learned after what `pvalues` has for their slots, by slot.
@@ -26,6 +29,11 @@ pub struct Recovered {
     pub unknown: Vec<SlotRange>,
     /// The newest undamaged snapshot.
     pub snapshot: Option<SnapshotMeta>,
+    /// The newest membership known to be in force, of the log or of the snapshot; `None` if none
+    /// was ever decided, so that the one of the settings holds.
+    pub membership: Option<Charter>,
+    /// What was accepted for the reconfiguration slot after it.
+    pub reconfiguration: Option<Reconfiguration>,
     /// How the log ends.
     pub tail: Tail,
     /// What an operator should know, in the order of the log.
@@ -246,12 +254,15 @@ impl Slots {
             ballot,
             decided,
             held,
+            floor: floor.max(base),
             pvalues: pvalues
                 .map(|(slot, (ballot, batch))| PValue { ballot, slot, batch })
                 .collect(),
             learned: self.learned.into_iter().collect(),
             unknown: if mutant!(DamagedIsEmpty) { Vec::new() } else { self.unknown.0 },
             snapshot: None,
+            membership: None,
+            reconfiguration: None,
             tail: Tail::Clean,
             notes: Vec::new(),
         }

@@ -112,7 +112,7 @@ fn open_segment<D: Disk>(
         HeaderPage::Header { header, intact } if header.first == first => (Some(header), intact),
         HeaderPage::Header { .. } | HeaderPage::Damaged => (None, false),
         HeaderPage::Newer(version) => {
-            return Err(WalError::NewerVersion { file: name, version });
+            return Err(WalError::NewerVersion { file: name, version, known: segment::VERSION });
         }
     };
     Ok(OpenSegment { name, first, length, header, intact, file })

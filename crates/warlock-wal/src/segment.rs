@@ -10,8 +10,15 @@ use crate::error::{Doing, IoError};
 use crate::limits::PAGE;
 use crate::mark::Summary;
 
-/// Version of the log format that this program writes.
-pub(crate) const VERSION: u32 = 1;
+/// Newest version of the log format that this program knows.
+pub(crate) const VERSION: u32 = VERSION_WITH_VIEWS;
+
+/// Version of a log beside which there is no file of the membership.
+pub(crate) const VERSION_ALONE: u32 = 1;
+
+/// Version of a log beside which there is, or soon will be, a file of the membership: a program
+/// that knows nothing of that must not go on without it.
+pub(crate) const VERSION_WITH_VIEWS: u32 = 2;
 
 /// Suffix of files that are not complete yet; whoever opens the directory removes them.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -24,6 +31,8 @@ const COPIES: [usize; 2] = [0, 2048];
 /// What a segment says about itself and about all segments before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Version of the format.
+    pub(crate) version: u32,
     /// Makes checksums of this log unlike those that a client could put into a value.
     pub(crate) salt: u64,
     /// Sequence of the first frame.
@@ -53,7 +62,7 @@ impl SegmentHeader {
         let mut out = &mut copy[..];
         out.put_slice(MAGIC);
         out.put_u32_le(0);
-        out.put_u32_le(VERSION);
+        out.put_u32_le(self.version);
         out.put_u64_le(self.salt);
         out.put_u64_le(self.first);
         out.put_u64_le(self.follows);
@@ -68,8 +77,9 @@ impl SegmentHeader {
         page
     }
 
-    fn decode(mut from: &[u8]) -> Self {
+    fn decode(version: u32, mut from: &[u8]) -> Self {
         Self {
+            version,
             salt: from.get_u64_le(),
             first: from.get_u64_le(),
             follows: from.get_u64_le(),
@@ -90,7 +100,8 @@ impl HeaderPage {
         if version > VERSION {
             return Self::Newer(version);
         }
-        Self::Header { header: SegmentHeader::decode(&copy[16..]), intact: good.next().is_some() }
+        let header = SegmentHeader::decode(version, &copy[16..]);
+        Self::Header { header, intact: good.next().is_some() }
     }
 }
 

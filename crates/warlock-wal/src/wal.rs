@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use warlock_paxos::{Ballot, Record, Slot, mutant};
+use warlock_paxos::{Ballot, Charter, Record, Slot, decode_charter, mutant};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
@@ -13,7 +13,8 @@ use crate::mark::{Kind, MARK_LENGTH, Mark, Summary};
 use crate::recovered::{Note, Recovered, Slots, Tail};
 use crate::recovery::{self, Scan};
 use crate::segment::{self, SegmentHeader, TEMPORARY_SUFFIX};
-use crate::snapshot::Snapshots;
+use crate::snapshot::{SnapshotMeta, Snapshots};
+use crate::views::{self, Views};
 
 /// How to keep the log.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,11 @@ pub struct Wal<D: Disk> {
     /// What is true after everything synced.
     synced: Summary,
     gathered: Gathered,
+    /// The membership after everything appended, and whether it is news to the disk.
+    views: Views,
+    views_are_dirty: bool,
+    /// Version of the format of new segments.
+    version: u32,
     is_dirty: bool,
     is_poisoned: bool,
     stats: WalStats,
@@ -104,6 +110,19 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// [`WalError`]; opening can be tried again after any of them.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovered), WalError> {
+        Self::open_without(disk, options, &[])
+    }
+
+    /// The same, but the snapshots of these slots count as damaged: their bytes are what was
+    /// written, and yet no state could be made of them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_without(
+        disk: D,
+        options: WalOptions,
+        distrusted: &[Slot],
+    ) -> Result<(Self, Recovered), WalError> {
         let options = WalOptions {
             segment_bytes: options
                 .segment_bytes
@@ -114,10 +133,12 @@ impl<D: Disk> Wal<D> {
         // What a killed process made of the directory is acted upon, so it must be durable.
         disk.sync_directory().doing("sync", ".")?;
         let names = disk.list().doing("list", ".")?;
-        let newest = Snapshots::new(disk.clone()).newest()?;
+        let newest = Snapshots::new(disk.clone()).newest_without(distrusted)?;
         let firsts = segments_of(&names);
         if firsts.is_empty() {
-            let is_new = newest.snapshot.is_none() && newest.damaged.is_empty();
+            let is_new = newest.snapshot.is_none()
+                && newest.damaged.is_empty()
+                && !names.iter().any(|name| name == views::FILE);
             if !options.may_create || !is_new {
                 return Err(WalError::LogMissing);
             }
@@ -129,7 +150,23 @@ impl<D: Disk> Wal<D> {
             scan.summary.ballot = scan.summary.ballot.max(meta.ballot);
         }
         remove_temporaries(&disk, &names)?;
-        let (wal, mut recovered) = Self::resume(disk, options, scan)?;
+        let views = Views::load(&disk)?;
+        if views.edition < scan.summary.edition {
+            return Err(WalError::MembershipLost);
+        }
+        if let Some(accepted) = &views.accepted {
+            scan.summary.ballot = scan.summary.ballot.max(accepted.ballot);
+        }
+        let version = match views.edition {
+            0 => scan.last.header.map_or(segment::VERSION_ALONE, |header| header.version),
+            _ => segment::VERSION_WITH_VIEWS,
+        };
+        let (mut wal, mut recovered) = Self::resume(disk, options, scan, version)?;
+        if !mutant!(MembershipForgotten) {
+            recovered.membership = newest_membership(&views, newest.snapshot.as_ref());
+            recovered.reconfiguration.clone_from(&views.accepted);
+        }
+        wal.views = views;
         let damaged = newest.damaged.into_iter();
         recovered.notes.extend(damaged.map(|file| Note::DamagedSnapshot { file }));
         recovered.snapshot = newest.snapshot;
@@ -138,6 +175,7 @@ impl<D: Disk> Wal<D> {
 
     fn create(disk: D, options: WalOptions) -> Result<(Self, Recovered), IoError> {
         let header = SegmentHeader {
+            version: segment::VERSION_ALONE,
             salt: options.salt,
             first: 1,
             follows: 0,
@@ -156,6 +194,7 @@ impl<D: Disk> Wal<D> {
         disk: D,
         options: WalOptions,
         scan: Scan<D::File>,
+        version: u32,
     ) -> Result<(Self, Recovered), IoError> {
         let Scan { slots, summary, tail, notes, segments, last, sequence } = scan;
         let mut closed: VecDeque<Closed> = segments
@@ -196,6 +235,7 @@ impl<D: Disk> Wal<D> {
             }
             _ => {
                 let header = SegmentHeader {
+                    version,
                     salt: options.salt,
                     first,
                     follows,
@@ -208,6 +248,7 @@ impl<D: Disk> Wal<D> {
             }
         };
         let mut wal = Self::new(disk, options, closed, active, &header);
+        wal.version = version;
         wal.sequence = first;
         wal.summary = summary;
         wal.synced = summary;
@@ -233,6 +274,9 @@ impl<D: Disk> Wal<D> {
             summary: header.summary,
             synced: header.summary,
             gathered: Gathered::new(),
+            views: Views::default(),
+            views_are_dirty: false,
+            version: header.version,
             is_dirty: false,
             is_poisoned: false,
             stats: WalStats::default(),
@@ -266,6 +310,24 @@ impl<D: Disk> Wal<D> {
             }
             Record::Learn { slot, batch } => self.gathered.push(*slot, None, batch),
             Record::Decided { slot } => self.summary.decided = self.summary.decided.max(*slot),
+            Record::AcceptView(accepted) => {
+                assert!(
+                    accepted.ballot >= self.summary.ballot,
+                    "P2: accept {} after {}",
+                    accepted.ballot,
+                    self.summary.ballot
+                );
+                self.summary.ballot = accepted.ballot;
+                self.views.accepted = Some(accepted.clone());
+                self.views_are_dirty = true;
+            }
+            Record::InForce(charter) => {
+                let known = self.views.in_force.as_ref().map(|known| known.view);
+                assert!(known < Some(charter.view), "M4: {} after {known:?}", charter.view);
+                self.views.in_force = Some(charter.clone());
+                self.views.accepted = None;
+                self.views_are_dirty = true;
+            }
         }
         self.summary.highest = self.summary.highest.max(self.gathered.highest());
     }
@@ -342,7 +404,24 @@ impl<D: Disk> Wal<D> {
         Ok(result?)
     }
 
+    /// A membership is durable before whatever was appended after it. Before there is the first,
+    /// the log says that there is: an older program must not take the directory for one without.
+    fn write_views(&mut self) -> Result<(), IoError> {
+        if self.views_are_dirty {
+            if self.version < segment::VERSION_WITH_VIEWS {
+                self.version = segment::VERSION_WITH_VIEWS;
+                self.rotate(0)?;
+            }
+            self.views.edition += 1;
+            self.views.store(&self.disk)?;
+            self.summary.edition = self.views.edition;
+            self.views_are_dirty = false;
+        }
+        Ok(())
+    }
+
     fn write_frame(&mut self) -> Result<(), IoError> {
+        self.write_views()?;
         let mark = self.gathered.mark(self.sequence, self.summary);
         // Behind the frame there must be room for its seal.
         if self.active.position + mark.length + PAGE_BYTES > self.active.length {
@@ -381,6 +460,7 @@ impl<D: Disk> Wal<D> {
     /// Goes on in a new segment that has room for a frame of `frame_length` bytes.
     fn rotate(&mut self, frame_length: u64) -> Result<(), IoError> {
         let header = SegmentHeader {
+            version: self.version,
             salt: self.options.salt,
             first: self.sequence,
             follows: self.active.follows,
@@ -446,6 +526,12 @@ fn write_seal<F: DiskFile>(
     }
     let end = position + mark.length;
     file.write_at(&mut [IoSlice::new(&sector)], end).doing("write", name)
+}
+
+fn newest_membership(views: &Views, snapshot: Option<&SnapshotMeta>) -> Option<Charter> {
+    let of_snapshot = snapshot.and_then(|meta| decode_charter(&meta.membership).ok());
+    let known = views.in_force.iter().chain(&of_snapshot);
+    known.max_by_key(|charter| charter.view).cloned()
 }
 
 /// First sequences of the segments among `names`, ascending.

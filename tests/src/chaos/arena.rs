@@ -8,6 +8,7 @@
 //! | disk is full | a file that takes all space of the node's own ext4 |
 //! | power cut | an image of the disk as the last sync left it; the page cache is thrown away |
 //! | wall clock | `libfaketime` for that process; clocks that count from boot stay true |
+//! | membership | `WARLOCK REMOVE` and `TRANSFER`; `--join` with an empty directory |
 //! | clock since boot | a time namespace, entered when the process starts |
 
 use std::fs;
@@ -23,6 +24,7 @@ use crate::machine::run_ok;
 use crate::node::Node;
 use crate::wait::poll;
 use crate::{Cluster, Disk};
+use warlock_resp::Value;
 
 /// Size of a node's disk: some snapshots and logs, and soon full.
 const DISK_BYTES: u64 = 192 * 1024 * 1024;
@@ -47,6 +49,8 @@ pub(super) struct Arena {
     busy: Vec<u16>,
     /// Nodes whose disks have room again, which may still end for want of it.
     lately_full: Vec<u16>,
+    /// What the cluster calls the node at each place.
+    names: Vec<u16>,
     outages: Outages,
 }
 
@@ -92,7 +96,8 @@ impl Arena {
         let outages = Outages::new(nodes);
         let cluster = builder.prepare();
         let (busy, lately_full) = (Vec::new(), Vec::new());
-        let mut arena = Self { cluster, disks, faketime, busy, lately_full, outages };
+        let names = (1..=nodes).collect();
+        let mut arena = Self { cluster, disks, faketime, busy, lately_full, names, outages };
         for id in 1..=nodes {
             arena.set_wall(id, 0);
             arena.wrap(id, 0);
@@ -161,6 +166,11 @@ impl Arena {
                 self.wrap(first, *seconds);
                 self.start(first);
             }
+            Fault::Replace(_) => self.remove(first)?,
+            Fault::Transfer => {
+                self.await_members()?;
+                self.operate(&["WARLOCK", "TRANSFER"])?;
+            }
         }
         self.occupy(in_force);
         Ok(())
@@ -185,7 +195,8 @@ impl Arena {
             Fault::DiskStall(_) => self.disk(first).thaw(),
             Fault::DiskFull(_) => self.make_room(first)?,
             Fault::WallJump(..) => self.set_wall(first, 0),
-            Fault::Rolling | Fault::DiskSlow(..) | Fault::BootJump(..) => {}
+            Fault::Replace(_) => self.join(first),
+            Fault::Rolling | Fault::DiskSlow(..) | Fault::BootJump(..) | Fault::Transfer => {}
         }
         if in_force.hits_processes() {
             self.busy.retain(|id| !in_force.nodes.contains(id));
@@ -280,7 +291,71 @@ impl Arena {
     /// The master, as the first free node that knows one says.
     fn master(&self) -> Option<u16> {
         let free = self.nodes().iter().filter(|node| !self.busy.contains(&node.id));
-        free.filter_map(|node| node.known_master().ok()).next()
+        let name = free.filter_map(|node| node.known_master().ok()).next()?;
+        (1..).zip(&self.names).find(|(_, known)| **known == name).map(|(place, _)| place)
+    }
+
+    /// Waits until exactly the nodes that have a place vote.
+    fn await_members(&self) -> Result<(), String> {
+        let mut wanted: Vec<u64> = self.names.iter().map(|name| u64::from(*name)).collect();
+        wanted.sort_unstable();
+        let settled = poll(RECOVERY_MAX, || {
+            for node in self.nodes() {
+                let membership = node.membership()?;
+                let members = membership["members"].as_array().ok_or("no members")?;
+                let voters = members.iter().filter(|member| member["seat"] == "voter");
+                let voters: Vec<u64> = voters.filter_map(|member| member["id"].as_u64()).collect();
+                if voters != wanted || membership["transitional"] != false {
+                    return Err(membership.to_string());
+                }
+            }
+            Ok(())
+        });
+        settled.map_err(|seen| format!("the membership does not become {wanted:?}: {seen}"))
+    }
+
+    /// Asks one node after the other until the master does as it is told.
+    fn operate(&self, words: &[&str]) -> Result<(), String> {
+        let done = poll(RECOVERY_MAX, || {
+            let mut seen = String::new();
+            for node in self.nodes() {
+                let Ok(mut client) = node.try_connect() else { continue };
+                match client.call(words) {
+                    Ok(Value::Error(text)) => seen = text,
+                    Ok(_) => return Ok(()),
+                    Err(lost) => seen = lost.to_string(),
+                }
+            }
+            // Whoever asked before may have been obeyed and not been told.
+            if seen.ends_with("is no member") { Ok(()) } else { Err(seen) }
+        });
+        done.map_err(|seen| format!("{words:?} is not done: {seen}"))
+    }
+
+    /// Removes a node, which ends by itself.
+    fn remove(&mut self, place: u16) -> Result<(), String> {
+        self.await_members()?;
+        let name = self.names[usize::from(place) - 1].to_string();
+        self.operate(&["WARLOCK", "REMOVE", &name])?;
+        self.outages.goes_down(place);
+        let finished = self.cluster.node_mut(place).finish();
+        match finished.code {
+            Some(0) => Ok(()),
+            code => {
+                let log = self.cluster.node(place).log_tail();
+                Err(format!("n{place} ended with {code:?} when it was removed:\n{log}"))
+            }
+        }
+    }
+
+    /// Puts another node at the place of one that was removed.
+    fn join(&mut self, place: u16) {
+        let name = self.names.iter().max().expect("a cluster has nodes") + 1;
+        self.names[usize::from(place) - 1] = name;
+        let by = if place == 1 { 2 } else { 1 };
+        let by = self.cluster.node(by).peer.to_string();
+        self.cluster.node(place).become_newcomer(name, &by);
+        self.start(place);
     }
 
     fn occupy(&mut self, in_force: &InForce) {
@@ -416,7 +491,7 @@ impl InForce {
     /// Whether the processes or disks of its nodes cannot take another fault.
     pub(super) const fn hits_processes(&self) -> bool {
         match self.fault {
-            Fault::Links(_) | Fault::WallJump(..) => false,
+            Fault::Links(_) | Fault::WallJump(..) | Fault::Transfer => false,
             Fault::Kill(_)
             | Fault::KillAll
             | Fault::Pause(_)
@@ -428,6 +503,7 @@ impl InForce {
             | Fault::DiskFull(_)
             | Fault::PowerCut(_)
             | Fault::PowerCutAll
+            | Fault::Replace(_)
             | Fault::BootJump(..) => true,
         }
     }

@@ -65,6 +65,11 @@ pub(super) enum Fault {
     WallJump(Target, i64),
     /// A machine restarts, and its clock since boot starts so many seconds after this machine's.
     BootJump(Target, u64),
+    /// A node is removed from the cluster; when healed, another one with an empty disk and a new
+    /// number takes its place.
+    Replace(Target),
+    /// The mastership is moved.
+    Transfer,
 }
 
 /// What a fault is about: of each class at most one is in force, except that two nodes may have
@@ -79,6 +84,8 @@ pub(super) enum Class {
     Links,
     /// Wall clocks.
     Clock,
+    /// Who belongs to the cluster, and who leads it: operators do that to a cluster that is well.
+    Membership,
 }
 
 /// The kinds of fault, as a deck of cards from which a plan is dealt. What each does is told by the
@@ -107,11 +114,13 @@ pub enum Kind {
     PowerCutAll,
     WallJump,
     BootJump,
+    Replace,
+    Transfer,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Kill,
         Self::KillAll,
         Self::Pause,
@@ -133,6 +142,8 @@ impl Kind {
         Self::PowerCutAll,
         Self::WallJump,
         Self::BootJump,
+        Self::Replace,
+        Self::Transfer,
     ];
 
     /// Its name on the command line and in tables.
@@ -160,6 +171,8 @@ impl Kind {
             Self::PowerCutAll => "power-cut-all",
             Self::WallJump => "wall-jump",
             Self::BootJump => "boot-jump",
+            Self::Replace => "replace",
+            Self::Transfer => "transfer",
         }
     }
 
@@ -184,6 +197,7 @@ impl Kind {
             | Self::Apart
             | Self::Loss => Class::Links,
             Self::WallJump => Class::Clock,
+            Self::Replace | Self::Transfer => Class::Membership,
             Self::Kill
             | Self::Pause
             | Self::Stop
@@ -228,6 +242,8 @@ impl Kind {
             Self::PowerCutAll => Fault::PowerCutAll,
             Self::WallJump => Fault::WallJump(target, draw_jump(random)),
             Self::BootJump => Fault::BootJump(target, random.within(0, 10_000_000)),
+            Self::Replace => Fault::Replace(target),
+            Self::Transfer => Fault::Transfer,
         }
     }
 }
@@ -273,6 +289,8 @@ impl Fault {
             Self::PowerCutAll => Kind::PowerCutAll,
             Self::WallJump(..) => Kind::WallJump,
             Self::BootJump(..) => Kind::BootJump,
+            Self::Replace(_) => Kind::Replace,
+            Self::Transfer => Kind::Transfer,
         }
     }
 
@@ -288,11 +306,13 @@ impl Fault {
             | Self::DiskFull(target)
             | Self::PowerCut(target)
             | Self::WallJump(target, _)
-            | Self::BootJump(target, _) => Some(*target),
+            | Self::BootJump(target, _)
+            | Self::Replace(target) => Some(*target),
             Self::KillAll
             | Self::PauseMajority
             | Self::Rolling
             | Self::PowerCutAll
+            | Self::Transfer
             | Self::Links(
                 Shape::Halves(_) | Shape::Ring(_) | Shape::Chain(_) | Shape::Apart | Shape::Loss(_),
             ) => None,

@@ -85,6 +85,7 @@ impl Plan {
 fn can_join(kind: Kind, present: &[Kind]) -> bool {
     present.iter().all(|other| match (kind.class(), other.class()) {
         (Class::Node, Class::Node) => true,
+        (Class::Membership, _) | (_, Class::Membership) => false,
         // Nobody holds the log clock while all nodes are down, so it follows the wall then.
         (Class::Cluster, Class::Clock | Class::Node) => false,
         (Class::Clock | Class::Node, Class::Cluster) => false,
@@ -157,6 +158,7 @@ mod tests {
         }
         assert!(!can_join(Kind::WallJump, &[Kind::PowerCutAll]));
         assert!(!can_join(Kind::Ring, &[Kind::Loss]));
+        assert!(!can_join(Kind::Replace, &[Kind::Loss]));
         assert!(can_join(Kind::Kill, &[Kind::Pause, Kind::Island]));
     }
 

@@ -123,6 +123,11 @@ impl Connection {
         self.flow.on_held(replicas, turn);
     }
 
+    /// Takes the answer to an operation.
+    pub fn on_operated(&mut self, outcome: Result<String, String>, turn: &mut Turn) {
+        self.flow.on_operated(outcome, turn);
+    }
+
     /// Runs commands whose turn has come. To be called when all answers of the turn are in: a held
     /// read may need the last of them.
     pub fn advance(&mut self, turn: &mut Turn) {

@@ -11,6 +11,7 @@ use warlock_paxos::{Span, mutant};
 use warlock_resp::{ReplyWriter, Request, looks_like_http};
 use warlock_store::{Class, CommandId, CommandSpec, ReadOutcome};
 
+use crate::operations::Operation;
 use crate::seam::ConnectionId;
 use crate::shared::{LeaseHeld, Shared};
 
@@ -19,7 +20,7 @@ use super::held::{Held, HeldKind};
 use super::limits::READS_THROUGH_LOG;
 use super::output::Output;
 use super::registry::Client;
-use super::session::{self, After, Session};
+use super::session::{self, After, ReadLevel, Session};
 use super::turn::Turn;
 
 /// Commands and replies of one connection.
@@ -54,7 +55,7 @@ enum Right {
     Answered { covered: usize, allowed: bool },
 }
 
-/// Whether the first held command is a `WAIT` that the core knows of.
+/// Whether the core knows of the first held command: a `WAIT`, or an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     No,
@@ -72,20 +73,35 @@ enum Proof<'a> {
     Ticket,
 }
 
+/// Why a read may see local state.
+enum Reason<'a> {
+    /// It is linearizable.
+    Proven(#[expect(dead_code, reason = "the token is the proof")] Proof<'a>),
+    /// The client asked for no more than this.
+    Waived,
+}
+
 /// Whether a read may run on local state.
 enum Permission<'a> {
-    Granted(Proof<'a>),
+    Granted(Reason<'a>),
     /// Not now, or not at all.
     Withheld,
 }
 
 /// The only place that lets a read see local state (L3).
-fn permit<'a>(right: Right, front: &Front, shared: &'a Shared) -> Permission<'a> {
+fn permit<'a>(right: Right, level: ReadLevel, front: &Front, shared: &'a Shared) -> Permission<'a> {
+    let bound = front.limits.staleness;
     match right {
-        Right::Answered { allowed: true, .. } => Permission::Granted(Proof::Ticket),
+        Right::Answered { allowed: true, .. } => Permission::Granted(Reason::Proven(Proof::Ticket)),
         Right::None => match shared.lease.held(|| front.now()) {
-            Some(lease) => Permission::Granted(Proof::Lease(lease)),
-            None => Permission::Withheld,
+            Some(lease) => Permission::Granted(Reason::Proven(Proof::Lease(lease))),
+            None => match level {
+                ReadLevel::Any => Permission::Granted(Reason::Waived),
+                ReadLevel::Bounded if shared.freshness.within(bound, || front.now()) => {
+                    Permission::Granted(Reason::Waived)
+                }
+                ReadLevel::Bounded | ReadLevel::Linearizable => Permission::Withheld,
+            },
         },
         Right::Wanted | Right::Asked { .. } | Right::Answered { allowed: false, .. } => {
             Permission::Withheld
@@ -112,6 +128,8 @@ enum Kind {
     /// `WARLOCK READY`: a read that needs no store.
     Ready,
     Wait,
+    /// A `WARLOCK` that only the core can answer.
+    Operate,
     Local,
 }
 
@@ -122,6 +140,9 @@ impl Kind {
             (Class::Read, _) => Self::Read,
             (Class::Connection, CommandId::Wait) => Self::Wait,
             (Class::Connection, CommandId::Warlock) if is_ready(request) => Self::Ready,
+            (Class::Connection, CommandId::Warlock) if Operation::parse(request).is_some() => {
+                Self::Operate
+            }
             (Class::Connection, _) => Self::Local,
         }
     }
@@ -130,7 +151,7 @@ impl Kind {
         match self {
             Self::Write | Self::Wait => HeldKind::Barrier,
             Self::Read => HeldKind::Read,
-            Self::Ready | Self::Local => HeldKind::Local,
+            Self::Ready | Self::Operate | Self::Local => HeldKind::Local,
         }
     }
 }
@@ -223,6 +244,21 @@ impl Flow {
             turn.end_wait();
             let replicas = i64::try_from(replicas).unwrap_or(i64::MAX);
             self.reply().integer(replicas);
+            if let Some(held) = &mut self.held {
+                held.pop();
+            }
+            self.advance(turn);
+        }
+    }
+
+    /// Takes the answer to an operation.
+    pub(super) fn on_operated(&mut self, outcome: Result<String, String>, turn: &mut Turn) {
+        if mem::replace(&mut self.waiting, Waiting::No) != Waiting::No {
+            turn.end_wait();
+            match outcome {
+                Ok(text) => self.reply().bulk(text.as_bytes()),
+                Err(text) => self.reply().error(&text),
+            }
             if let Some(held) = &mut self.held {
                 held.pop();
             }
@@ -347,6 +383,7 @@ impl Flow {
             Kind::Read => self.read(spec, request, turn),
             Kind::Ready => self.ready(turn),
             Kind::Wait => self.wait(request, turn),
+            Kind::Operate => self.operate(request, turn),
             Kind::Local => {
                 self.session.note(spec, request);
                 match session::run(&mut self.session, turn, spec, request, &mut self.output) {
@@ -379,11 +416,13 @@ impl Flow {
 
     fn read(&mut self, spec: &'static CommandSpec, request: Request<'_>, turn: &mut Turn) -> Step {
         let now_us = turn.log_time_us();
-        let Permission::Granted(proof) = permit(self.right, &turn.front, &turn.shared) else {
+        let level = self.session.reads;
+        let permission = permit(self.right, level, &turn.front, &turn.shared);
+        let Permission::Granted(reason) = permission else {
             return self.read_later(turn);
         };
         self.session.note(spec, request);
-        match self.read_local(proof, request, now_us, &turn.shared) {
+        match self.read_local(reason, request, now_us, &turn.shared) {
             ReadOutcome::Done => {}
             // The key has expired by the clock and not yet in the log: only the log may say so.
             ReadOutcome::Limbo => self.submit(request, turn),
@@ -394,7 +433,7 @@ impl Flow {
     /// Reads the state that this node has applied.
     fn read_local(
         &mut self,
-        _proof: Proof<'_>,
+        _reason: Reason<'_>,
         request: Request<'_>,
         now_us: u64,
         shared: &Shared,
@@ -409,7 +448,9 @@ impl Flow {
             self.reply().error(session::LOADING);
             return Step::Done;
         }
-        let Permission::Granted(_) = permit(self.right, &turn.front, &turn.shared) else {
+        let level = ReadLevel::Linearizable;
+        let permission = permit(self.right, level, &turn.front, &turn.shared);
+        let Permission::Granted(_) = permission else {
             return self.read_later(turn);
         };
         self.reply().simple("OK");
@@ -447,6 +488,25 @@ impl Flow {
                 self.reply().error(text);
                 Step::Done
             }
+        }
+    }
+
+    /// Answers a `WARLOCK` that changes the cluster, or asks the core to.
+    fn operate(&mut self, request: Request<'_>, turn: &mut Turn) -> Step {
+        if self.waiting != Waiting::No {
+            return Step::Blocked;
+        }
+        match Operation::parse(request) {
+            Some(Ok(operation)) => {
+                turn.ask_operation(self.id, operation);
+                self.waiting = Waiting::Until;
+                Step::Blocked
+            }
+            Some(Err(text)) => {
+                self.reply().error(&text);
+                Step::Done
+            }
+            None => Step::Done,
         }
     }
 

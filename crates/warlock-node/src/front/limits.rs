@@ -42,6 +42,8 @@ pub struct Limits {
     pub idle: Option<Span>,
     /// Longest client or library name, in bytes.
     pub name_length: usize,
+    /// Reads of a connection in `READONLY` mode show a state no older than this.
+    pub staleness: Span,
 }
 
 impl Limits {
@@ -59,6 +61,7 @@ impl Limits {
         output_stall: Span::from_millis(60_000),
         idle: None,
         name_length: 256,
+        staleness: Span::from_millis(500),
     };
 
     /// Unsent replies past which a connection is not read, in bytes.

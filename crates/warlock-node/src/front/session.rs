@@ -25,6 +25,19 @@ pub(super) struct Session {
     pub(super) authenticated: bool,
     /// The last command, as the command table spells it.
     pub(super) command: &'static str,
+    /// How old the state may be that reads show.
+    pub(super) reads: ReadLevel,
+}
+
+/// How old the state may be that the reads of a connection show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadLevel {
+    /// Not at all: every read sees what was acknowledged before it came.
+    Linearizable,
+    /// As old as [`Limits::staleness`](super::limits::Limits::staleness) (`READONLY`).
+    Bounded,
+    /// As old as this node's copy is (`READONLY ANY`).
+    Any,
 }
 
 /// What follows after a command.
@@ -38,7 +51,14 @@ pub(super) enum After {
 
 impl Session {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client, protocol: Protocol::Resp2, database: 0, authenticated: true, command: "" }
+        Self {
+            client,
+            protocol: Protocol::Resp2,
+            database: 0,
+            authenticated: true,
+            command: "",
+            reads: ReadLevel::Linearizable,
+        }
     }
 
     /// Publishes settings, for a client that is about to look at itself.
@@ -99,6 +119,11 @@ pub(super) fn run(
         CommandId::Select => select(session, request, &mut reply),
         CommandId::Auth => auth(session, request, &mut reply),
         CommandId::Reset => reply.simple("RESET"),
+        CommandId::ReadOnly => read_only(session, request, &mut reply),
+        CommandId::ReadWrite => {
+            session.reads = ReadLevel::Linearizable;
+            reply.simple("OK");
+        }
         CommandId::Client => client::run(session, turn, spec, request, &mut reply),
         CommandId::Command => warlock_store::command_reply(&request, &mut reply),
         CommandId::Config => parameters::run(turn, request, &mut reply),
@@ -165,7 +190,17 @@ fn select(session: &mut Session, request: Request<'_>, reply: &mut ReplyWriter<'
 fn reset(session: &mut Session) {
     session.protocol = Protocol::Resp2;
     session.database = 0;
+    session.reads = ReadLevel::Linearizable;
     session.client.rename(|names| names.name.clear());
+}
+
+fn read_only(session: &mut Session, request: Request<'_>, reply: &mut ReplyWriter<'_>) {
+    session.reads = match request.arg(1) {
+        None => ReadLevel::Bounded,
+        Some(word) if request.len() == 2 && word.eq_ignore_ascii_case(b"ANY") => ReadLevel::Any,
+        Some(_) => return reply.error("ERR syntax error. READONLY takes nothing, or ANY"),
+    };
+    reply.simple("OK");
 }
 
 fn auth(session: &mut Session, request: Request<'_>, reply: &mut ReplyWriter<'_>) {

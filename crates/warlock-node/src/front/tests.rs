@@ -129,7 +129,7 @@ fn a_lease_that_ends_within_a_turn_ends_local_reads_at_once() {
     desk.receive("GET k\r\n");
     assert_eq!(desk.replies(), "", "the turn began before the lease ended, the read did not");
     assert!(matches!(desk.finish(), [Ask::Index { worker: 0, ticket: 1 }]));
-    assert_eq!(desk.turn.redeem(1), [ConnectionId(1)]);
+    assert_eq!(desk.turn.redeem(1, true), [ConnectionId(1)]);
     desk.connection.on_indexed(1, true, &mut desk.turn);
     assert_eq!(desk.replies(), "$-1\r\n");
 }
@@ -141,6 +141,44 @@ fn a_ticket_that_is_refused_means_that_nothing_ran() {
     assert!(matches!(desk.finish(), [Ask::Index { ticket: 1, .. }]));
     desk.connection.on_indexed(1, false, &mut desk.turn);
     assert_eq!(desk.replies(), "-CLUSTERDOWN no master with a quorum can be reached\r\n+PONG\r\n");
+}
+
+#[test]
+fn reads_that_may_be_old_ask_once_in_a_while() {
+    let mut desk = Desk::new();
+    let bound = desk.turn.front.limits.staleness.nanos();
+    desk.clock.set(1_000);
+    desk.turn.begin(0);
+    desk.receive("READONLY\r\nGET k\r\n");
+    assert_eq!(desk.replies(), "+OK\r\n", "nobody has confirmed anything yet");
+    assert!(matches!(desk.finish(), [Ask::Index { ticket: 1, .. }]));
+    assert_eq!(desk.turn.redeem(1, true), [ConnectionId(1)]);
+    desk.connection.on_indexed(1, true, &mut desk.turn);
+    assert_eq!(desk.replies(), "$-1\r\n");
+    desk.clock.set(1_000 + bound);
+    desk.receive("GET k\r\n");
+    assert_eq!(desk.replies(), "$-1\r\n", "the answer to the earlier question is young enough");
+    desk.clock.set(1_001 + bound);
+    desk.receive("GET k\r\n");
+    assert_eq!(desk.replies(), "");
+    assert!(matches!(desk.finish(), [Ask::Index { ticket: 2, .. }]));
+    assert_eq!(desk.turn.redeem(2, false), [ConnectionId(1)]);
+    desk.connection.on_indexed(2, false, &mut desk.turn);
+    assert_eq!(desk.replies(), "-CLUSTERDOWN no master with a quorum can be reached\r\n");
+    desk.receive("READONLY ANY\r\nGET k\r\nREADONLY x\r\n");
+    let syntax = "-ERR syntax error. READONLY takes nothing, or ANY\r\n";
+    assert_eq!(desk.replies(), format!("+OK\r\n$-1\r\n{syntax}"));
+    for word in ["READWRITE\r\n", "RESET\r\n"] {
+        desk.receive("READONLY ANY\r\n");
+        desk.receive(word);
+        desk.replies();
+        desk.receive("GET k\r\n");
+        assert_eq!(desk.replies(), "", "linearizable again after {word:?}");
+        let [Ask::Index { ticket, .. }] = *desk.finish() else { panic!("nothing was asked") };
+        assert_eq!(desk.turn.redeem(ticket, false), [ConnectionId(1)]);
+        desk.connection.on_indexed(ticket, false, &mut desk.turn);
+        desk.replies();
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! `ROLE` and `WARLOCK`: the cluster as this node sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use warlock_resp::{ReplyWriter, Request};
 use warlock_store::CommandId;
 
+use crate::operations::MembershipFacts;
 use crate::status::{NodeStatus, Role, State, Status};
 
 use super::turn::Turn;
@@ -71,12 +73,18 @@ pub(super) fn role(turn: &Turn, reply: &mut ReplyWriter<'_>) {
     reply.integer(applied);
 }
 
-/// Answers `WARLOCK`, except for `READY`, which needs a proof and not an opinion.
+/// Answers `WARLOCK`, except for `READY`, which needs a proof and not an opinion, and for what
+/// changes the cluster.
 pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>) {
     let word = request.arg(1).unwrap_or_default().to_ascii_uppercase();
     match word.as_slice() {
         b"STATUS" => json(&*status(turn), reply),
         b"MEMBERS" => json(&status(turn).nodes, reply),
+        b"MEMBERSHIP" => {
+            let membership = Arc::clone(&turn.shared.membership.lock());
+            let node = turn.front.identity.node;
+            json(&MembershipFacts::new(node, &membership), reply);
+        }
         b"DIGEST" => {
             // Both of one moment: only then can they be compared with another node's.
             let checkpoint = turn.shared.store.checkpoint();
@@ -85,6 +93,10 @@ pub(super) fn run(turn: &Turn, request: Request<'_>, reply: &mut ReplyWriter<'_>
             reply.integer(integer(checkpoint.next_slot.saturating_sub(1)));
             reply.bulk(b"digest");
             reply.bulk(format!("{:016x}", checkpoint.digest).as_bytes());
+        }
+        b"SNAPSHOT" => {
+            turn.shared.snapshot_wanted.store(true, Ordering::Relaxed);
+            reply.simple("OK");
         }
         b"VERSION" => reply.bulk(turn.front.identity.version.as_bytes()),
         b"HELP" => {

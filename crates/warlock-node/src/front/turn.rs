@@ -8,6 +8,7 @@ use warlock_paxos::Instant;
 use warlock_resp::{Protocol, Request, RequestSpans};
 use warlock_store::entry;
 
+use crate::operations::Operation;
 use crate::seam::{Ask, Call, Chunk, ConnectionId};
 use crate::shared::Shared;
 
@@ -59,6 +60,7 @@ pub struct Turn {
 #[derive(Debug)]
 struct Ticket {
     number: u64,
+    asked: Instant,
     connections: Vec<ConnectionId>,
 }
 
@@ -208,22 +210,35 @@ impl Turn {
         self.ask(Ask::Wait { worker: self.worker, connection, replicas, deadline });
     }
 
-    /// Notes that [`Self::ask_wait`] was answered.
+    /// Asks the core to do what an operator wants.
+    pub(super) fn ask_operation(&mut self, connection: ConnectionId, operation: Operation) {
+        self.front.blocked.fetch_add(1, Ordering::Relaxed);
+        self.ask(Ask::Operate { worker: self.worker, connection, operation });
+    }
+
+    /// Notes that [`Self::ask_wait`] or [`Self::ask_operation`] was answered.
     pub(super) fn end_wait(&self) {
         self.front.blocked.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes back [`Self::ask_wait`].
+    /// Takes back [`Self::ask_wait`] or [`Self::ask_operation`].
     pub(super) fn forget_wait(&mut self, connection: ConnectionId) {
         self.end_wait();
         self.ask(Ask::Forget { worker: self.worker, connection });
     }
 
-    /// The connections whose reads wait for `ticket`, which was answered.
+    /// The connections whose reads wait for `ticket`, which was answered; if they are `allowed`,
+    /// the state is as fresh as the question.
     #[must_use]
-    pub fn redeem(&mut self, ticket: u64) -> Vec<ConnectionId> {
-        let found = self.tickets.iter().position(|open| open.number == ticket);
-        found.map_or_else(Vec::new, |index| self.tickets.swap_remove(index).connections)
+    pub fn redeem(&mut self, ticket: u64, allowed: bool) -> Vec<ConnectionId> {
+        let Some(index) = self.tickets.iter().position(|open| open.number == ticket) else {
+            return Vec::new();
+        };
+        let Ticket { asked, connections, .. } = self.tickets.swap_remove(index);
+        if allowed {
+            self.shared.freshness.note(asked);
+        }
+        connections
     }
 
     /// Ends the gathering: asks for the chunk to be written, if there is one that is not held, and
@@ -279,7 +294,7 @@ impl Turn {
             return;
         }
         self.next_ticket += 1;
-        self.tickets.push(Ticket { number, connections });
+        self.tickets.push(Ticket { number, asked: self.now, connections });
         self.ask(Ask::Index { worker: self.worker, ticket: number });
     }
 

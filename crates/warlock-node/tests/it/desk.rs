@@ -93,12 +93,15 @@ impl Desk {
         match ask {
             Ask::Write(chunk) => self.apply(&chunk),
             Ask::Index { ticket, .. } => {
-                for waiting in self.turn.redeem(ticket) {
+                for waiting in self.turn.redeem(ticket, true) {
                     assert_eq!(waiting, ConnectionId(1));
                     self.connection.on_indexed(ticket, true, &mut self.turn);
                 }
             }
             Ask::Wait { .. } => self.connection.on_held(0, &mut self.turn),
+            Ask::Operate { operation, .. } => {
+                self.connection.on_operated(Ok(format!("{operation:?}")), &mut self.turn);
+            }
             Ask::Forget { .. } => {}
         }
         self.connection.advance(&mut self.turn);

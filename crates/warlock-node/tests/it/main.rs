@@ -3,4 +3,6 @@
 mod cuts;
 mod desk;
 mod durable;
+mod operations;
 mod rig;
+mod transfer;

@@ -10,12 +10,12 @@ use warlock_node::front::limits::Limits;
 use warlock_node::front::{Connection, Front, Identity, ProcessFacts, Surroundings, Turn};
 use warlock_node::seam::{Answer, ConnectionId};
 use warlock_node::{
-    Effect, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
-    SnapshotDesk,
+    Effect, Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RecoveryOptions,
+    Shared, SnapshotDesk,
 };
 use warlock_paxos::{
-    Acceptor, Ballot, Incarnation, Instant, Leader, LogTime, Membership, Node, NodeEffect, NodeId,
-    NodeState, Record, Replica, Span, Timing, View,
+    Acceptor, Ballot, ChangeRequest, Incarnation, Instant, Leader, LogTime, Membership, Node,
+    NodeEffect, NodeId, NodeState, Record, Replica, Span, Timing, View,
 };
 use warlock_resp::RequestSpans;
 use warlock_wal::{FaultyDisk, Wal};
@@ -68,6 +68,7 @@ impl Rig {
             shards: 16,
             incarnation: Incarnation::new(incarnation),
             entropy: 1,
+            crew: |work| work(),
         };
         let recovery = Recovery::run(disk.clone(), &options).expect("the disk can be read");
         let clock = Clock(Arc::new(AtomicU64::new(1_000_000_000)));
@@ -75,8 +76,8 @@ impl Rig {
         let timing =
             Timing::new(Span::from_millis(500), Span::from_millis(100), 50).expect("they fit");
         let membership = Membership::new(View::new(1), [NODE]);
-        let Recovery { wal, snapshots, applier, reader, roles, log_time, incarnation, .. } =
-            recovery;
+        let (log_start, incarnation) = (recovery.log_start, recovery.incarnation);
+        let Recovery { wal, snapshots, applier, reader, roles, log_time, .. } = recovery;
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let ballot = roles.leader.ballot;
         let shared = Arc::new(Shared::new(reader, overview(timing).status(now, applied)));
@@ -85,6 +86,7 @@ impl Rig {
                 node: NODE,
                 request_timeout: Span::from_millis(10_000),
                 snapshot_after_bytes,
+                log_start,
                 overview: overview(timing),
             },
             Arc::clone(&shared),
@@ -92,9 +94,10 @@ impl Rig {
             applied,
             log_bytes,
         );
-        let acceptor = Acceptor::new(membership.clone(), timing, roles.acceptor, now);
+        let acceptor = Acceptor::new(NODE, membership.clone(), timing, roles.acceptor, now);
         let leader = Leader::new(NODE, membership, timing, roles.leader, now);
-        let replica = Replica::new(NODE, timing, roles.replica);
+        let mut replica = Replica::new(NODE, timing, roles.replica);
+        replica.note_log_start(log_start);
         let node = Node::new(NODE, NodeState { acceptor, leader, replica }, now);
         let front = front(clock.clone());
         let mut turn = Turn::new(0, Arc::clone(&front), shared);
@@ -145,8 +148,9 @@ impl Rig {
 
     /// What the host does from time to time.
     pub(crate) fn tick(&mut self) {
-        let (written, mut out) = (self.wal.stats().bytes_written, Vec::new());
-        self.host.handle_tick(self.clock.now(), written, self.ballot, &mut out);
+        let log = LogUse { written: self.wal.stats().bytes_written, held: self.wal.bytes() };
+        let mut out = Vec::new();
+        self.host.handle_tick(self.clock.now(), log, self.ballot, &mut out);
         self.carry_out(out);
         self.settle();
     }
@@ -193,6 +197,20 @@ impl Rig {
         }
     }
 
+    fn change(&mut self, ticket: u64, request: &ChangeRequest, dry_run: bool) {
+        let now = self.clock.now();
+        let mut judged = None;
+        self.node.with_leader(now, |leader, out| match dry_run {
+            true => judged = Some(leader.judge(now, request)),
+            false => leader.handle_change(now, ticket, request, out),
+        });
+        if let Some(judged) = judged {
+            let mut out = Vec::new();
+            self.host.handle_judged(now, ticket, judged, &mut out);
+            self.carry_out(out);
+        }
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) {
         let now = self.clock.now();
         for effect in effects {
@@ -216,9 +234,11 @@ impl Rig {
                     self.node.with_replica(|replica, _| replica.note_digest(slot, digest));
                 }
                 Effect::Snapshot(job) => {
-                    if let Some(event) = self.desk.work(job) {
+                    self.desk.give(job);
+                    while !self.desk.is_idle() {
+                        let Some(event) = self.desk.step() else { continue };
                         let mut out = Vec::new();
-                        self.host.handle_snapshot_event(event, &mut out);
+                        self.host.handle_snapshot_event(now, event, &mut out);
                         self.carry_out(out);
                     }
                 }
@@ -226,11 +246,26 @@ impl Rig {
                     self.snapshots += 1;
                     self.node.with_replica(|replica, _| replica.note_snapshot(slot));
                 }
-                Effect::Truncate(slot) => self.wal.truncate_below(slot).expect("the disk works"),
-                Effect::Installed { .. } | Effect::Refused | Effect::SendChunk { .. } => {
-                    panic!("there is no other node: {effect:?}")
+                Effect::Truncate(slot) => {
+                    self.wal.truncate_below(slot).expect("the disk works");
+                    self.node.with_replica(|replica, _| replica.note_log_start(slot));
                 }
-                Effect::Fatal(_) | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
+                Effect::Installed { .. }
+                | Effect::Refused
+                | Effect::Written(..)
+                | Effect::LogRead { .. }
+                | Effect::SendChunk { .. } => panic!("there is no other node: {effect:?}"),
+                Effect::Change { ticket, request, dry_run } => {
+                    self.change(ticket, &request, dry_run);
+                }
+                Effect::Members(_) => {}
+                Effect::Transfer(_)
+                | Effect::Join { .. }
+                | Effect::Reset
+                | Effect::Joined(..)
+                | Effect::Retired(_)
+                | Effect::Fatal(_)
+                | Effect::HandedOver => panic!("nobody asked for {effect:?}"),
             }
         }
     }
@@ -247,11 +282,12 @@ impl Rig {
                 }
             }
             Answer::Indexed { ticket, allowed } => {
-                if turn.redeem(ticket).contains(&connection.id()) {
+                if turn.redeem(ticket, allowed).contains(&connection.id()) {
                     connection.on_indexed(ticket, allowed, turn);
                 }
             }
             Answer::Held { replicas, .. } => connection.on_held(replicas, turn),
+            Answer::Operated { outcome, .. } => connection.on_operated(outcome, turn),
         }
         connection.advance(turn);
         self.ask();
@@ -273,7 +309,8 @@ impl Rig {
 fn overview(timing: Timing) -> Overview {
     let own = PeerFacts { version: String::new(), client_addr: String::new() };
     let members = BTreeMap::from([(NODE, "n1:7379".to_owned())]);
-    Overview::new(NODE, "test".to_owned(), 1, &members, own, timing.patience())
+    let membership = Membership::new(View::new(1), [NODE]);
+    Overview::new(NODE, "test".to_owned(), &membership, members, own, timing.patience())
 }
 
 fn front(clock: Clock) -> Arc<Front> {

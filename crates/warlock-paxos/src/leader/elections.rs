@@ -7,6 +7,7 @@ use super::{Leader, Phase};
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::lead::Lead;
 use crate::limits::WINDOW_MAX;
+use crate::membership::{Charter, Membership};
 use crate::message::{Ack, Heartbeat, Standing};
 use crate::output::{Adopted, Event, Notice, Output, Reason, Tell};
 use crate::scout::Scout;
@@ -43,7 +44,9 @@ impl Leader {
         }
         if mutant!(OneWayIsAlive) {
             let (round, promised) = (self.round, self.ballot_seen);
-            let ack = Ack { round, promised, granted: true, stalled: false, silent: false };
+            let (view, held) = (heartbeat.view, Slot::FIRST);
+            let (granted, stalled, silent) = (true, false, false);
+            let ack = Ack { round, view, promised, held, granted, stalled, silent };
             self.handle_ack(now, from, &ack, out);
         }
         self.tell_mastership(now, out);
@@ -91,7 +94,9 @@ impl Leader {
         let recovered = adopted.pvalues.last().map_or(from, |pvalue| pvalue.slot.next()).max(from);
         let window = if mutant!(BarrierWithoutWindow) { 1 } else { WINDOW_MAX };
         let barrier = Slot::new(recovered.position() + window);
-        self.phase = Phase::Leading(Box::new(Lead::new(ballot, now, from, barrier)));
+        let mut lead = Lead::new(ballot, now, from, barrier);
+        lead.inherited = adopted.reconfiguration.clone().and_then(inherited);
+        self.phase = Phase::Leading(Box::new(lead));
         out.push(Output::Notify(Notice::Log(Event::Leading { ballot, from, barrier })));
         out.push(Output::Tell(Tell::Ahead { node: adopted.informant, decided: from }));
         out.push(Output::Tell(Tell::Watermark { ballot, decided: from }));
@@ -123,6 +128,7 @@ impl Leader {
     /// Handles a closed connection: a hint that the node is gone.
     pub fn handle_peer_down(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
         self.surroundings.note_down(node);
+        self.forget_version(node);
         self.tell_mastership(now, out);
         self.announce_change(now, out);
         self.consider_scouting(now, out);
@@ -130,7 +136,7 @@ impl Leader {
 
     pub(super) fn consider_scouting(&mut self, now: Instant, out: &mut Vec<Output>) {
         let may = matches!(self.phase, Phase::Following)
-            && self.membership.is_voter(self.node)
+            && self.may_stand()
             && now >= self.held_back_until
             && self.standing(now) == Standing::Unhappy
             && (mutant!(YieldToAnyHigher) || !self.surroundings.somebody_is_happy(now))
@@ -151,8 +157,17 @@ impl Leader {
         }
     }
 
+    /// Whether its promise counts in the newest view that it has heard of.
+    pub(super) fn may_stand(&self) -> bool {
+        !self.retired
+            && self.membership.is_elector(self.node)
+            && self.ballot_seen.view <= self.membership.view()
+    }
+
     pub(super) fn scout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        assert!(self.may_stand(), "M4: {} scouts in {}", self.node, self.membership);
         self.scout_at = None;
+        self.begin_hearing();
         let ballot = self.ballot_seen.next_for(self.membership.view(), self.node);
         assert!(ballot > self.ballot_seen, "P2: scouting with {ballot} below {}", self.ballot_seen);
         self.ballot_seen = ballot;
@@ -184,10 +199,15 @@ impl Leader {
         let protected =
             lead.lease.is_held(now) && lead.leaving.is_none() && by.view == lead.ballot.view;
         self.step_down(now, Reason::Preempted, out);
-        if protected {
+        if protected && self.may_stand() {
             self.scout(now, out);
         } else {
             self.hold_back(now);
         }
     }
+}
+
+/// Acceptors took only what holds together.
+fn inherited(charter: Charter) -> Option<Membership> {
+    Membership::from_charter(charter).ok()
 }

@@ -16,11 +16,11 @@ impl Leader {
         self.ballot_seen = self.ballot_seen.max(ask.ballot);
         let release = Release { ballot: ask.ballot };
         // Ahead of the scout's question on each connection, so that no acceptor still refuses it.
-        let to = self.membership.voters().clone();
+        let to = self.membership.electors().clone();
         out.push(Output::Broadcast { to, message: Message::Release(release) });
         self.tell_mastership(now, out);
         let superseded = self.surroundings.somebody_is_happy(now);
-        let may = matches!(self.phase, Phase::Following) && self.membership.is_voter(self.node);
+        let may = matches!(self.phase, Phase::Following) && self.may_stand();
         if may && !superseded {
             self.scout(now, out);
         }
@@ -39,39 +39,58 @@ impl Leader {
             out.push(Output::Notify(Notice::HandedOver));
             return;
         };
+        if let Some(leaving) = lead.leaving.as_mut().filter(|leaving| leaving.retiring) {
+            leaving.asked = true;
+            return;
+        }
         let deadline = now.after(self.timing.heartbeat());
-        lead.leaving = Some(Leaving { deadline, to });
+        self.begin_leaving(Leaving { deadline, to, retiring: false, asked: true }, out);
+        self.finish_leaving(now, out);
+    }
+
+    /// Stops serving, and taking what shall be proposed.
+    pub(super) fn begin_leaving(&mut self, leaving: Leaving, out: &mut Vec<Output>) {
+        let Phase::Leading(lead) = &mut self.phase else {
+            return;
+        };
+        lead.leaving = Some(leaving);
         let ballot = lead.ballot;
         let declined = lead.decline_queue();
         decline(ballot, declined, out);
         if !mutant!(HandOverWhileServing) {
             out.push(Output::Notify(Notice::Serve(None)));
         }
-        self.finish_leaving(now, out);
     }
 
     pub(super) fn finish_leaving(&mut self, now: Instant, out: &mut Vec<Output>) {
         let Phase::Leading(lead) = &self.phase else {
             return;
         };
-        let Some(Leaving { deadline, to }) = lead.leaving else {
+        let Some(Leaving { deadline, to, retiring, .. }) = lead.leaving else {
             return;
         };
         if !lead.in_flight.is_empty() && now < deadline {
             return;
         }
+        if retiring && (lead.changing.is_none() || now < deadline) {
+            self.retire_from_mastership(now, out);
+            return;
+        }
         let ballot = lead.ballot;
         let decision = Decision { ballot, decided: self.decided() };
         let others = self.membership.others(self.node);
+        let asked = lead.leaving.is_some_and(|leaving| leaving.asked);
         let successor = to.or_else(|| self.fittest_successor(now));
         out.push(Output::Broadcast { to: others, message: Message::Decision(decision) });
         self.step_down(now, Reason::HandedOver, out);
         let Some(to) = successor.filter(|&to| to != self.node) else {
-            out.push(Output::Notify(Notice::HandedOver));
+            if asked {
+                out.push(Output::Notify(Notice::HandedOver));
+            }
             return;
         };
         out.push(Output::Send { to, message: Message::HandOver(HandOver { ballot }) });
-        self.farewell = Some((ballot, now.after(self.timing.lease())));
+        self.farewell = asked.then(|| (ballot, now.after(self.timing.lease())));
     }
 
     /// Goes once a successor leads, or when that takes too long. Its quorum may need the promise of

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use super::leaving::decline;
 use super::{Leader, Phase};
+use crate::change::Verdict;
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::lead::Lead;
 use crate::message::{
-    Ack, Decision, Heartbeat, Message, ReadIndex, ReadIndexed, Release, Standing,
+    Ack, Decision, Heartbeat, InForce, Message, ReadIndex, ReadIndexed, Release, Standing,
 };
 use crate::output::{Event, Notice, Output, Reason, Tell};
 use crate::time::Instant;
@@ -18,6 +19,10 @@ impl Leader {
         self.ballot_seen = self.ballot_seen.max(ack.promised);
         self.surroundings.note_ack(from, ack.round);
         self.surroundings.note_silent(from, ack.silent);
+        if ack.view < self.membership.view() && from != self.node {
+            let charter = self.membership.charter().clone();
+            out.push(Output::Send { to: from, message: Message::InForce(InForce { charter }) });
+        }
         let Phase::Leading(lead) = &mut self.phase else {
             self.tell_mastership(now, out);
             self.consider_scouting(now, out);
@@ -26,6 +31,9 @@ impl Leader {
         if from == self.node && ack.stalled && !mutant!(LeadsWithStuckDisk) {
             self.step_down(now, Reason::DiskStalled, out);
             return;
+        }
+        if lead.lease.has_round(ack.round) {
+            lead.note_held(from, ack.held);
         }
         if ack.granted && lead.lease.grant(ack.round, from, now, &self.membership, &self.timing) {
             let first = !core::mem::replace(&mut lead.lease_reported, true);
@@ -36,6 +44,7 @@ impl Leader {
             }
             self.publish_lease(out);
         }
+        self.consider_changing(now, out);
     }
 
     /// Handles a follower's question for a slot at which its reads are linearizable (L3).
@@ -50,6 +59,7 @@ impl Leader {
         match &self.phase {
             Phase::Leading(lead)
                 if self.serves_reads(lead)
+                    && self.membership.is_member(from)
                     && (lead.lease.is_held(now) || mutant!(ExpiryByTimer)) =>
             {
                 let decision = Decision { ballot: lead.ballot, decided: self.decided() };
@@ -122,6 +132,9 @@ impl Leader {
 
     pub(super) fn send_heartbeats(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.heartbeat_at = now.after(self.timing.heartbeat());
+        if self.retired {
+            return;
+        }
         self.round += 1;
         self.surroundings.note_round(self.round, now);
         let standing = self.standing(now);
@@ -143,6 +156,7 @@ impl Leader {
         }
         let heartbeat = Heartbeat {
             round: self.round,
+            view: self.membership.view(),
             ballot,
             lease,
             standing,
@@ -152,7 +166,7 @@ impl Leader {
             log_time,
             digest: self.digest,
         };
-        let to = self.membership.voters().clone();
+        let to = self.membership.everyone().clone();
         out.push(Output::Broadcast { to, message: Message::Heartbeat(heartbeat) });
     }
 
@@ -174,7 +188,8 @@ impl Leader {
             Phase::Leading(lead) => {
                 let trusted = lead.adopted.after(self.timing.lease());
                 let recovery_end = trusted.after(self.timing.lease()).after(self.timing.lease());
-                if lead.lease.end().unwrap_or(trusted) <= now {
+                let retiring = lead.leaving.is_some_and(|leaving| leaving.retiring);
+                if !retiring && lead.lease.end().unwrap_or(trusted) <= now {
                     self.step_down(now, Reason::LeaseLost, out);
                 } else if self.applied < lead.barrier && now >= recovery_end {
                     self.step_down(now, Reason::RecoveryStalled, out);
@@ -194,16 +209,25 @@ impl Leader {
         out.push(Output::Notify(Notice::Log(Event::SteppedDown(lead.ballot, reason))));
         decline(lead.ballot, lead.decline_queue(), out);
         out.extend(lead.in_flight.keys().map(|&slot| Output::RetireCommander(lead.ballot, slot)));
-        let release = Release { ballot: lead.ballot };
-        let to = self.membership.voters().clone();
-        out.push(Output::Broadcast { to, message: Message::Release(release) });
+        // Who goes on as master, in the next view or with a higher ballot, keeps everybody else
+        // out meanwhile (M5).
+        let goes_on = matches!(reason, Reason::ViewChanged | Reason::Upgraded);
+        if !goes_on || lead.leaving.is_some() {
+            let release = Release { ballot: lead.ballot };
+            let to = self.membership.everyone().clone();
+            out.push(Output::Broadcast { to, message: Message::Release(release) });
+        }
+        if let Some(ticket) = lead.changing.take().and_then(|changing| changing.ticket) {
+            let verdict = Verdict::Unknown;
+            out.push(Output::Notify(Notice::ChangeAnswered { ticket, verdict }));
+        }
         self.surroundings.note_released(lead.ballot);
         if reason == Reason::RecoveryStalled || reason == Reason::DiskStalled {
             self.held_back_until = now.after(self.timing.lease()).after(self.timing.lease());
         }
         self.tell_mastership(now, out);
         self.send_heartbeats(now, out);
-        if lead.leaving.is_some() && reason != Reason::HandedOver {
+        if lead.leaving.is_some_and(|leaving| leaving.asked) && reason != Reason::HandedOver {
             out.push(Output::Notify(Notice::HandedOver));
         }
     }

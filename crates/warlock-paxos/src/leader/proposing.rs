@@ -16,14 +16,22 @@ use crate::time::{Instant, LogTime};
 
 impl Leader {
     /// Handles commands for the log.
-    pub fn handle_propose(&mut self, now: Instant, propose: Propose, out: &mut Vec<Output>) {
+    pub fn handle_propose(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        propose: Propose,
+        out: &mut Vec<Output>,
+    ) {
+        let stranger = !self.membership.is_member(from);
         let Phase::Leading(lead) = &mut self.phase else {
             return;
         };
         if propose.ballot != lead.ballot {
             return;
         }
-        if lead.leaving.is_some() {
+        // A node that was removed serves no clients (M4).
+        if lead.leaving.is_some() || stranger {
             if !lead.has_taken(propose.origin) || mutant!(DeclinedAfterTaken) {
                 decline(lead.ballot, [(propose.origin.node, propose.origin.sequence)], out);
             }
@@ -76,6 +84,7 @@ impl Leader {
                 out.push(Output::Send { to, message: Message::Decision(decision) });
             }
         }
+        self.consider_changing(now, out);
         self.finish_leaving(now, out);
     }
 
@@ -116,6 +125,7 @@ impl Leader {
         if lead.note_held(node, held) {
             out.push(Output::Notify(Notice::Held(lead.held())));
         }
+        self.consider_changing(now, out);
     }
 
     /// Handles an answer that came after its commander had gone.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Acceptor, AcceptorState, Ballot, Batch, Heartbeat, Incarnation, Instant, LogTime, Membership,
-    Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Slot, SlotRange, Stamp, Standing,
-    Tell, Timing, View,
+    Acceptor, AcceptorState, Ballot, Batch, Change, Heartbeat, Incarnation, Instant, LogTime,
+    Membership, Message, NodeId, Origin, Output, P1a, P2a, Proposal, Record, Release, Slot,
+    SlotRange, Stamp, Standing, Tell, Timing, View,
 };
 
 use crate::support::node;
@@ -22,10 +22,13 @@ fn with_unknown(unknown: Vec<SlotRange>) -> Acceptor {
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown,
+        known: Slot::FIRST,
         restarted: false,
+        incarnation: Incarnation::new(1),
+        reconfiguration: None,
     };
     let membership = Membership::new(View::new(1), (1..=3).map(node));
-    Acceptor::new(membership, Timing::DEFAULT, state, NOW)
+    Acceptor::new(node(1), membership, Timing::DEFAULT, state, NOW)
 }
 
 fn ballot(round: u64, number: u16) -> Ballot {
@@ -55,6 +58,7 @@ fn accept(acceptor: &mut Acceptor, from: NodeId, ballot: Ballot, slot: u64) -> V
 fn grants(acceptor: &mut Acceptor, now: Instant, from: NodeId, ballot: Ballot) -> bool {
     let heartbeat = Heartbeat {
         round: 1,
+        view: ballot.view,
         ballot,
         lease: true,
         standing: Standing::Unhappy,
@@ -115,6 +119,7 @@ fn lease_goes_to_one_ballot_at_a_time_and_never_to_a_lower_one() {
 fn tell_time(acceptor: &mut Acceptor, millis_ago: u64, ballot: Ballot, leads: bool, micros: u64) {
     let heartbeat = Heartbeat {
         round: 1,
+        view: ballot.view,
         ballot,
         lease: leads,
         standing: Standing::Unhappy,
@@ -155,6 +160,16 @@ fn log_time_is_the_masters_and_nobody_elses() {
 }
 
 #[test]
+fn log_time_goes_back_with_a_slower_master() {
+    let mut acceptor = acceptor();
+    tell_time(&mut acceptor, 90, ballot(2, 2), true, 100_000);
+    acceptor.handle_release(&Release { ballot: ballot(2, 2) });
+    tell_time(&mut acceptor, 80, ballot(3, 3), true, 50_000);
+    let told = answered_time(&mut acceptor, ballot(4, 3));
+    assert_eq!(told, Some(LogTime::from_micros(50_000 + 80_000)), "what it sets to expire counts");
+}
+
+#[test]
 fn what_is_learned_is_told_to_the_master_once_there_is_one() {
     let mut acceptor = acceptor();
     let contents = |slot: u64| vec![(Slot::new(slot), batch(slot))];
@@ -165,13 +180,21 @@ fn what_is_learned_is_told_to_the_master_once_there_is_one() {
         matches!(output, Output::Persist { record: Some(found), then }
             if *found == record && then.is_empty())
     };
-    assert!(out.len() == 1 && learned(&out[0], 1), "nobody to tell: {out:?}");
+    // A later ballot must know that it is decided, though nothing was accepted for it.
+    let recorded = |output: &Output, slot: u64| {
+        let record = Record::Decided { slot: Slot::new(slot) };
+        matches!(output, Output::Persist { record: Some(found), .. } if *found == record)
+    };
+    let [content, watermark] = &out[..] else { panic!("nobody to tell: {out:?}") };
+    assert!(learned(content, 1) && recorded(watermark, 2), "{out:?}");
 
     scout(&mut acceptor, node(2), ballot(1, 2));
     out.clear();
     acceptor.handle_decided(NOW, Slot::new(3), contents(2), &mut out);
-    let [record, Output::Persist { record: None, then }] = &out[..] else { panic!("{out:?}") };
-    assert!(learned(record, 2), "{out:?}");
+    let [content, watermark, Output::Persist { record: None, then }] = &out[..] else {
+        panic!("{out:?}")
+    };
+    assert!(learned(content, 2) && recorded(watermark, 3), "M3: {out:?}");
     let [Output::Send { to, message: Message::P2b(p2b) }] = &then[..] else { panic!("{then:?}") };
     assert_eq!((*to, p2b.asked, p2b.promised), (node(2), ballot(1, 2), ballot(1, 2)));
     assert_eq!((p2b.slot, p2b.held), (Slot::new(2), Slot::new(3)));
@@ -195,4 +218,23 @@ fn unknown_slot_becomes_known_alone_when_it_is_accepted_anew() {
         assert!(out.iter().any(told), "s{slot}: {out:?}");
         assert_eq!(acceptor.unknown(), left, "after s{slot}");
     }
+}
+
+/// M5, L1: whatever view the others are in, a lease that was granted is kept.
+#[test]
+fn a_grant_outlives_the_view_that_it_was_given_in() {
+    let mut acceptor = acceptor();
+    assert!(grants(&mut acceptor, NOW, node(2), ballot(1, 2)));
+    let next = Membership::new(View::new(1), (1..=3).map(node));
+    let next = next.changed(&Change::Remove { node: node(2) }).expect("it may go");
+    let mut out = Vec::new();
+    acceptor.handle_in_force(NOW, next.charter().clone(), &mut out);
+    let promises = |acceptor: &mut Acceptor, number: u16| {
+        let asked = Ballot { view: next.view(), ..ballot(1, number) };
+        let out = scout(acceptor, node(number), asked);
+        let promised = |output: &Output| matches!(output, Output::Persist { .. });
+        out.iter().any(promised)
+    };
+    assert!(!promises(&mut acceptor, 3), "the grant runs");
+    assert!(promises(&mut acceptor, 2), "the holder itself may raise its ballot");
 }

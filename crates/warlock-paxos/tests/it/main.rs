@@ -2,7 +2,9 @@
 
 mod acceptor;
 mod exploration;
+mod membership;
 mod properties;
 mod replica;
+mod rivals;
 mod support;
 mod transcripts;

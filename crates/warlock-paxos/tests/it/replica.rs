@@ -41,6 +41,7 @@ fn with_log() -> Replica {
 fn heartbeat(applied: u64, decided: u64, digest: Option<(Slot, u64)>) -> Heartbeat {
     Heartbeat {
         round: 1,
+        view: MASTER.view,
         ballot: MASTER,
         lease: false,
         standing: Standing::Master { ballot: MASTER, barrier: Slot::FIRST },
@@ -55,6 +56,11 @@ fn heartbeat(applied: u64, decided: u64, digest: Option<(Slot, u64)>) -> Heartbe
 fn learn(replica: &Replica, from: u64) -> (Learned, bool) {
     let mut out = Vec::new();
     replica.handle_learn(node(2), &Learn { from: Slot::new(from) }, &mut out);
+    let from = Slot::new(from);
+    if out.contains_notice(&Notice::ReadLog { to: node(2), from }) {
+        out.clear();
+        replica.handle_log_read(node(2), from, Vec::new(), &mut out);
+    }
     let wanted = out.contains_notice(&Notice::SnapshotWanted);
     match out.pop() {
         Some(Output::Send { to, message: Message::Learned(learned) }) if to == node(2) => {
@@ -156,6 +162,8 @@ fn replica_asks_for_more_until_it_has_all() {
 /// A replica that is being sent a snapshot of everything below s9.
 fn fetching() -> Replica {
     let (mut replica, mut out) = (replica(Vec::new()), Vec::new());
+    let led_by_another = Ballot { node: node(3), ..MASTER };
+    replica.handle_mastership(NOW, Some((led_by_another, Slot::FIRST)), &mut out);
     replica.handle_heard(NOW, node(2), &heartbeat(9, 9, None), &mut out);
     assert_eq!(asked(&mut out), [Slot::FIRST]);
     let slot = Some(Slot::new(9));

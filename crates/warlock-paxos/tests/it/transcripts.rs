@@ -26,6 +26,9 @@
 //! | `corrupt n1 s9` | makes a record of a stopped node unreadable |
 //! | `snapshot n1` | takes a snapshot, and drops the log that it covers |
 //! | `hand-over n1 [n2]` | has the master leave |
+//! | `newcomer n4` | starts a node that knows no membership |
+//! | `change n1 [view=v3] add n4` | asks n1 for a membership; also `promote n4`, `remove n4` |
+//! | `change n1 let n1 n2 vote` | asks n1 for these voters and no others |
 //! | `down n1 n2` | tells n1 that its connection to n2 closed |
 //! | `status` | one line for each node |
 //! | `mute`, `unmute` | ends and begins the trace |
@@ -34,8 +37,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::support::disk::incarnation;
 use crate::support::scene::{Scene, Speed};
-use warlock_paxos::{NodeId, Slot, Span};
+use warlock_paxos::{Change, NodeId, Slot, Span, View};
 
 /// One command with what is expected of it, and the comments before it.
 struct Step {
@@ -112,6 +116,21 @@ fn run(scene: &mut Option<Scene>, command: &str) -> String {
     if trace.is_empty() { String::from("ok\n") } else { trace }
 }
 
+fn change(words: &[&str]) -> Change {
+    let incarnation = incarnation(node(words[1]));
+    match words[0] {
+        "add" => Change::AddObserver { node: node(words[1]), address: String::new(), incarnation },
+        "promote" => Change::Promote { node: node(words[1]) },
+        "remove" => Change::Remove { node: node(words[1]) },
+        "identify" => Change::Identify { node: node(words[1]), incarnation },
+        "let" => {
+            let voters = words[1..].iter().filter(|word| **word != "vote");
+            Change::SetVoters { voters: voters.map(|word| node(word)).collect() }
+        }
+        other => panic!("{other:?} is no change"),
+    }
+}
+
 fn drive(scene: &mut Scene, verb: &str, words: &[&str]) {
     let deadline = option(words, "deadline").map(span);
     match verb {
@@ -130,8 +149,19 @@ fn drive(scene: &mut Scene, verb: &str, words: &[&str]) {
         "tick" => scene.pass(span(words[0]), false),
         "run" => scene.pass(span(words[0]), true),
         "network" => scene.list_network(),
+        "newcomer" => scene.newcomer(node(words[0])),
+        "change" => {
+            let view = option(words, "view").and_then(|view| view.strip_prefix('v')?.parse().ok());
+            let words: Vec<&str> =
+                words.iter().copied().filter(|word| !word.contains('=')).collect();
+            scene.change(node(words[0]), view.map(View::new), change(&words[1..]));
+        }
         "hand-over" => scene.hand_over(node(words[0]), words.get(1).map(|to| node(to))),
         "down" => scene.peer_down(node(words[0]), node(words[1])),
+        "version" => {
+            let version = words[2].parse().expect("a version");
+            scene.peer_version(node(words[0]), node(words[1]), version);
+        }
         "status" => scene.status(),
         _ => panic!("{verb:?} is no command"),
     }
@@ -232,6 +262,6 @@ fn transcripts_tell_what_happens() {
             std::fs::write(path, written.trim_end().to_owned() + "\n").expect("a writable file");
         }
     }
-    assert!(paths.len() >= 25, "only {} transcripts", paths.len());
+    assert!(paths.len() >= 50, "only {} transcripts", paths.len());
     assert!(update || differing.is_empty(), "UPDATE=1 would accept this:\n{differing}");
 }

@@ -1,18 +1,24 @@
 //! The two threads that touch the disk: one appends and syncs the log, one reads and writes
-//! snapshots.
+//! snapshots, and reads the log for peers that lag.
 //!
 //! The log thread takes everything that queued while it was syncing, and makes it durable with one
 //! write and one sync (group commit).
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant as StdInstant;
 
 use tokio::sync::mpsc::UnboundedSender;
 use warlock_node::{SnapshotDesk, SnapshotEvent, SnapshotJob};
-use warlock_paxos::{Record, Slot};
+use warlock_paxos::{NodeId, Record, Slot, SnapshotChunk};
 use warlock_wal::{FsDisk, Snapshots, Wal, WalError};
 
 use crate::metrics::SharedMetrics;
+use crate::peer::ChunkSender;
+
+/// How long a step towards a snapshot is rested from, as a multiple of what it took. Clients wait
+/// for what a snapshot takes from processors and disk; but the longer it takes, the more of the
+/// state changes before the stream has passed, and must be kept twice.
+const REST: u32 = 5;
 
 enum LogOp {
     Append(Record),
@@ -27,6 +33,8 @@ pub(super) enum DiskEvent {
     Failed(String),
     /// What became of a snapshot job.
     Snapshot(SnapshotEvent),
+    /// A part of a snapshot was sent to a peer.
+    Sent(NodeId, SnapshotChunk),
 }
 
 /// The core's end of the log thread.
@@ -94,19 +102,87 @@ fn run_log(
     Ok(())
 }
 
-/// Starts the thread that owns the snapshots. It ends when the sender is dropped.
+/// Where jobs for the snapshot files go.
+pub(super) struct SnapshotHandle {
+    takes: Sender<SnapshotJob>,
+    others: Sender<SnapshotJob>,
+}
+
+impl SnapshotHandle {
+    /// Queues a job; false if its thread is gone.
+    pub(super) fn order(&self, job: SnapshotJob) -> bool {
+        let takes = matches!(job, SnapshotJob::Take { .. });
+        let jobs = if takes { &self.takes } else { &self.others };
+        jobs.send(job).is_ok()
+    }
+}
+
+/// Starts the threads that own the snapshots. They end when the handle is dropped.
+///
+/// Two, because of their priorities. Taking a snapshot holds locks that the core may wait for, so
+/// that thread runs like all others and rests; what peers are sent and what comes from them holds
+/// none, and is done with what processors have to spare.
 pub(super) fn start_snapshots(
     snapshots: Snapshots<FsDisk>,
     events: UnboundedSender<DiskEvent>,
-) -> std::io::Result<Sender<SnapshotJob>> {
-    let (jobs, queue) = channel();
-    std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || {
-        let mut desk = SnapshotDesk::new(snapshots);
-        while let Ok(job) = queue.recv() {
-            if let Some(event) = desk.work(job) {
-                let _ = events.send(DiskEvent::Snapshot(event));
+    chunks: ChunkSender,
+) -> std::io::Result<SnapshotHandle> {
+    let (takes, queue) = channel();
+    let desk = SnapshotDesk::new(snapshots.clone());
+    let (to, sender) = (events.clone(), chunks.clone());
+    std::thread::Builder::new()
+        .name("snapshots".to_owned())
+        .spawn(move || run_desk(desk, &queue, &to, &sender))?;
+    let (others, queue) = channel();
+    let desk = SnapshotDesk::new(snapshots);
+    std::thread::Builder::new().name("transfers".to_owned()).spawn(move || {
+        crate::priority::lower();
+        run_desk(desk, &queue, &events, &chunks);
+    })?;
+    Ok(SnapshotHandle { takes, others })
+}
+
+fn run_desk(
+    mut desk: SnapshotDesk<FsDisk>,
+    queue: &Receiver<SnapshotJob>,
+    events: &UnboundedSender<DiskEvent>,
+    chunks: &ChunkSender,
+) {
+    while take_jobs(&mut desk, queue) {
+        let (began, in_no_hurry) = (StdInstant::now(), desk.is_in_no_hurry());
+        if let Some(event) = desk.step() {
+            let _ = events.send(match event {
+                // The core need not carry the bytes.
+                SnapshotEvent::Read(to, chunk) => {
+                    chunks.send(to, chunk.clone());
+                    DiskEvent::Sent(to, chunk)
+                }
+                event @ (SnapshotEvent::Taken(_)
+                | SnapshotEvent::Failed(_)
+                | SnapshotEvent::LogRead { .. }
+                | SnapshotEvent::Written { .. }
+                | SnapshotEvent::Received { .. }
+                | SnapshotEvent::Refused(_)) => DiskEvent::Snapshot(event),
+            });
+        }
+        if in_no_hurry {
+            match queue.recv_timeout(began.elapsed() * REST) {
+                Ok(job) => desk.give(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-    })?;
-    Ok(jobs)
+    }
+}
+
+/// Takes over what waits, and waits if there is nothing to do. False when nothing more comes.
+fn take_jobs(desk: &mut SnapshotDesk<FsDisk>, queue: &Receiver<SnapshotJob>) -> bool {
+    if desk.is_idle() {
+        match queue.recv() {
+            Ok(job) => desk.give(job),
+            Err(_) => return false,
+        }
+    }
+    queue.try_iter().for_each(|job| desk.give(job));
+    true
 }

@@ -11,17 +11,24 @@ use warlock_paxos::Incarnation;
 use warlock_store::limits::SHARDS;
 use warlock_wal::{FsDisk, Identity};
 
-use super::RunError;
+use super::{RunError, Start};
 use crate::peer::IncarnationCheck;
 use crate::service::{Manager, Progress, StartWatch};
 use crate::settings::{Durability, Settings};
 
+/// Threads that restore a snapshot at most; beyond this they wait for each other and the disk.
+const CREW_MAX: usize = 8;
+
 /// Reads the data directory of `settings`, and makes a new one if it is empty.
-pub(super) fn run(settings: &Settings, manager: &Manager) -> Result<Recovery<FsDisk>, RunError> {
+pub(super) fn run(
+    settings: &Settings,
+    start: Start,
+    manager: &Manager,
+) -> Result<Recovery<FsDisk>, RunError> {
     let refuse = |reason| RunError::Data { path: settings.data_dir.clone(), reason };
     let disk = open_directory(&settings.data_dir, settings.durability).map_err(refuse)?;
     let _watch = watch_reading(manager, &disk).map_err(RunError::System)?;
-    read(settings, disk).map_err(refuse)
+    read(settings, start, disk).map_err(refuse)
 }
 
 /// Tells the service manager how much is read, for as long as the answer is kept.
@@ -53,7 +60,7 @@ pub(super) fn incarnation_check(identity: Identity<FsDisk>) -> IncarnationCheck 
     })
 }
 
-fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
+fn read(settings: &Settings, start: Start, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
     let options = RecoveryOptions {
         cluster: &settings.cluster.name,
         node: settings.node_id,
@@ -61,8 +68,24 @@ fn read(settings: &Settings, disk: FsDisk) -> Result<Recovery<FsDisk>, String> {
         shards: SHARDS,
         incarnation: Incarnation::new(u128::from_le_bytes(random_bytes()?)),
         entropy: u64::from_le_bytes(random_bytes()?),
+        crew,
     };
+    if start == Start::Forgotten {
+        tracing::warn!("forgetting the state of this node: its peers have to tell it");
+        Recovery::forget(disk.clone(), &options)?;
+    }
     Recovery::run(disk, &options)
+}
+
+/// Calls `work` on as many threads as there are processors.
+fn crew(work: &(dyn Fn() + Sync)) {
+    let others = std::thread::available_parallelism().map_or(1, usize::from).min(CREW_MAX) - 1;
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
 
 fn open_directory(path: &Path, durability: Durability) -> Result<FsDisk, String> {

@@ -31,10 +31,21 @@ pub(super) async fn run_leader(mut leader: Leader, router: Rc<Router>) {
         while let Some(item) = router.leader.pop() {
             match item {
                 LeaderItem::Input(input) => leader.handle(now, wall, input, &mut out),
+                LeaderItem::PeerUp(node, version) => leader.note_version(node, version),
                 LeaderItem::PeerDown(node) => leader.handle_peer_down(now, node, &mut out),
                 LeaderItem::Leave(to) => leader.handle_leave(now, to, &mut out),
                 LeaderItem::Deadline(deadline) => leader.note_deadline(deadline),
                 LeaderItem::Digest(slot, digest) => leader.note_digest(slot, digest),
+                LeaderItem::Change { ticket, request, dry_run: true } => {
+                    let judged = leader.judge(now, &request);
+                    router.with_host(|host, now, out| host.handle_judged(now, ticket, judged, out));
+                }
+                LeaderItem::Change { ticket, request, dry_run: false } => {
+                    leader.handle_change(now, ticket, &request, &mut out);
+                }
+                LeaderItem::Known(node, address, incarnation) => {
+                    leader.note_member(node, address, incarnation);
+                }
             }
             router.carry_out(&mut out);
         }
@@ -66,6 +77,13 @@ pub(super) async fn run_replica(mut replica: Replica, router: Rc<Router>, mut re
                 }
                 ReplicaItem::Refused => replica.handle_snapshot_refused(),
                 ReplicaItem::Snapshot(slot) => replica.note_snapshot(slot),
+                ReplicaItem::Written(slot, end) => {
+                    replica.handle_snapshot_written(slot, end, &mut out);
+                }
+                ReplicaItem::LogRead { to, from, batches } => {
+                    replica.handle_log_read(to, from, batches, &mut out);
+                }
+                ReplicaItem::LogStart(slot) => replica.note_log_start(slot),
                 ReplicaItem::Digest(slot, digest) => replica.note_digest(slot, digest),
                 ReplicaItem::PeerDown(node) => replica.handle_peer_down(node),
                 ReplicaItem::Turn => reporter.turn(now),
@@ -89,7 +107,7 @@ pub(super) async fn run_scout(
     router.carry_out(&mut out);
     while mailbox.wait(scout.next_timeout()).await {
         while let Some((from, p1b)) = mailbox.pop() {
-            scout.handle_p1b(from, p1b, &mut out);
+            scout.handle_p1b(clock::now(), from, p1b, &mut out);
         }
         scout.handle_timeout(clock::now(), &mut out);
         router.carry_out(&mut out);

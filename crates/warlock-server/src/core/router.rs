@@ -3,19 +3,21 @@
 //! `warlock_paxos::Node`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
-use warlock_node::{Effect, Fatal, Host, SnapshotJob};
+use tokio::sync::oneshot;
+use warlock_node::{Effect, Fatal, Host, JoinReply, JoinWish};
 use warlock_paxos::{
-    Ballot, Commander, Input, Instant, LogTime, Message, NodeId, Output, P1b, P2b, PValue, Record,
-    RoleName, Scout, Slot, addressee, route_message,
+    Ballot, Batch, ChangeRequest, Commander, Incarnation, Input, Instant, LogTime, Membership,
+    Message, NodeId, Output, P1b, P2b, PValue, Record, RoleName, Scout, Slot, View, addressee,
+    route_message,
 };
 
-use super::disk::LogHandle;
+use super::disk::{LogHandle, SnapshotHandle};
 use super::mailbox::Mailbox;
 use super::roles;
 use crate::clock;
@@ -23,6 +25,7 @@ use crate::front::AnswerQueue;
 use crate::peer::Transport;
 
 /// What the acceptor's task takes.
+#[expect(clippy::large_enum_variant, reason = "nearly all are inputs; a box would cost each")]
 pub(super) enum AcceptorItem {
     /// From a role or a node.
     Input(Input),
@@ -34,6 +37,8 @@ pub(super) enum AcceptorItem {
 pub(super) enum LeaderItem {
     /// From a role or a node.
     Input(Input),
+    /// A connection was made, and this version of the messages agreed on.
+    PeerUp(NodeId, u8),
     /// A connection closed.
     PeerDown(NodeId),
     /// The node stops, or an operator wants another master.
@@ -42,6 +47,10 @@ pub(super) enum LeaderItem {
     Deadline(Option<LogTime>),
     /// The digest of the state before a slot.
     Digest(Slot, u64),
+    /// A wish for another membership; only to be judged if it is a dry run.
+    Change { ticket: u64, request: ChangeRequest, dry_run: bool },
+    /// Address and data directory of a node.
+    Known(NodeId, String, Option<Incarnation>),
 }
 
 /// What the replica's task takes.
@@ -58,6 +67,12 @@ pub(super) enum ReplicaItem {
     Refused,
     /// A snapshot of this node was written.
     Snapshot(Slot),
+    /// A snapshot of a peer is written up to a position.
+    Written(Slot, u64),
+    /// What the log on disk has for a peer.
+    LogRead { to: NodeId, from: Slot, batches: Vec<Batch> },
+    /// The log on disk begins here.
+    LogStart(Slot),
     /// The digest of the state before a slot.
     Digest(Slot, u64),
     /// A connection closed.
@@ -70,9 +85,11 @@ pub(super) enum ReplicaItem {
 pub(super) struct Outlets {
     /// By worker.
     pub(super) queues: Vec<Arc<AnswerQueue>>,
-    pub(super) snapshots: std::sync::mpsc::Sender<SnapshotJob>,
+    pub(super) snapshots: SnapshotHandle,
     pub(super) fatal: UnboundedSender<Fatal>,
     pub(super) handed_over: UnboundedSender<()>,
+    /// Takes what an operator wants this node to join, and whether without a vote.
+    pub(super) joins: UnboundedSender<(String, bool)>,
 }
 
 /// Everything that role tasks share; all on the core thread.
@@ -91,6 +108,13 @@ pub(super) struct Router {
     /// What the host wants done; empty between calls, kept for its memory.
     effects: RefCell<Vec<Effect>>,
     outlets: Outlets,
+    /// Nodes that want to join, by the number that the host knows them by.
+    /// The membership that this node is no part of, and who is known to know that it is in force.
+    farewell: RefCell<Option<(Membership, BTreeSet<NodeId>)>>,
+    newcomers: RefCell<BTreeMap<u64, oneshot::Sender<JoinReply>>>,
+    next_newcomer: Cell<u64>,
+    /// Addresses that the settings name.
+    addresses: BTreeMap<NodeId, String>,
 }
 
 /// Answers of acceptors on their way to one scout or commander.
@@ -111,6 +135,7 @@ impl Router {
         host: Host,
         outlets: Outlets,
         ballot: Ballot,
+        addresses: BTreeMap<NodeId, String>,
     ) -> Self {
         Self {
             node,
@@ -126,7 +151,39 @@ impl Router {
             host: RefCell::new(host),
             effects: RefCell::default(),
             outlets,
+            farewell: RefCell::default(),
+            newcomers: RefCell::default(),
+            next_newcomer: Cell::new(1),
+            addresses,
         }
+    }
+
+    /// Ends the node when a quorum of `membership`, which it is no part of, is in that view. Until
+    /// then it may be the only one that knows of it, and its vote in the view before is missed.
+    pub(super) fn retire(&self, membership: Membership) {
+        self.transport.enter(&membership, &self.addresses);
+        *self.farewell.borrow_mut() = Some((membership, BTreeSet::new()));
+    }
+
+    /// Takes note that a node has said which view it is in.
+    pub(super) fn note_view(&self, node: NodeId, view: View) {
+        let mut farewell = self.farewell.borrow_mut();
+        let Some((membership, knowing)) = farewell.as_mut() else { return };
+        let news = view >= membership.view() && knowing.insert(node);
+        if news && membership.is_quorum(|node| knowing.contains(&node)) {
+            self.fail(Fatal::Retired);
+        }
+    }
+
+    /// Has the host say whether a node may join.
+    pub(super) fn ask_to_join(&self, wish: JoinWish, reply: oneshot::Sender<JoinReply>) {
+        let question = self.next_newcomer.get();
+        self.next_newcomer.set(question + 1);
+        let mut newcomers = self.newcomers.borrow_mut();
+        newcomers.retain(|_, waiting| !waiting.is_closed());
+        newcomers.insert(question, reply);
+        drop(newcomers);
+        self.with_host(|host, _, out| host.handle_join(question, wish, out));
     }
 
     /// Delivers a message of `from` to the roles that it is for.
@@ -216,7 +273,7 @@ impl Router {
         }
     }
 
-    fn carry_out_effect(&self, effect: Effect) {
+    pub(super) fn carry_out_effect(&self, effect: Effect) {
         match effect {
             Effect::Answer { worker, answer } => self.outlets.queues[worker].push(answer),
             Effect::Submit { ticket, commands, deadline } => {
@@ -231,19 +288,40 @@ impl Router {
                 self.replica.push(ReplicaItem::Digest(slot, digest));
             }
             Effect::Snapshot(job) => {
-                if self.outlets.snapshots.send(job).is_err() {
+                if !self.outlets.snapshots.order(job) {
                     tracing::error!("the snapshot thread is gone");
                 }
             }
             Effect::Stored(slot) => self.replica.push(ReplicaItem::Snapshot(slot)),
-            Effect::Truncate(slot) => self.log.truncate(slot),
+            Effect::Truncate(slot) => {
+                self.log.truncate(slot);
+                self.replica.push(ReplicaItem::LogStart(slot));
+            }
+            Effect::Written(slot, end) => self.replica.push(ReplicaItem::Written(slot, end)),
+            Effect::LogRead { to, from, batches } => {
+                self.replica.push(ReplicaItem::LogRead { to, from, batches });
+            }
             Effect::Installed { slot, log_time } => {
                 self.replica.push(ReplicaItem::Installed { slot, log_time });
             }
             Effect::Refused => self.replica.push(ReplicaItem::Refused),
-            Effect::SendChunk { to, chunk } => {
-                self.transport.send(to, &Message::SnapshotChunk(chunk));
+            Effect::SendChunk { to, chunk } => self.transport.chunks().send(to, chunk),
+            Effect::Change { ticket, request, dry_run } => {
+                self.leader.push(LeaderItem::Change { ticket, request, dry_run });
             }
+            Effect::Transfer(to) => self.leader.push(LeaderItem::Leave(to)),
+            Effect::Join { address, observer } => {
+                let _ = self.outlets.joins.send((address, observer));
+            }
+            Effect::Joined(question, reply) => {
+                if let Some(waiting) = self.newcomers.borrow_mut().remove(&question) {
+                    // Who does not wait any more asks again.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Effect::Reset => self.fail(Fatal::Reset),
+            Effect::Members(membership) => self.transport.enter(&membership, &self.addresses),
+            Effect::Retired(membership) => self.retire(membership),
             Effect::Fatal(fatal) => self.fail(fatal),
             Effect::HandedOver => {
                 let _ = self.outlets.handed_over.send(());

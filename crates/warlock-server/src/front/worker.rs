@@ -236,12 +236,15 @@ impl Worker {
                     self.take_replies(&bytes, &ends);
                 }
                 Answer::Indexed { ticket, allowed } => {
-                    for id in self.turn.redeem(ticket) {
+                    for id in self.turn.redeem(ticket, allowed) {
                         self.with(id, |it, turn| it.on_indexed(ticket, allowed, turn));
                     }
                 }
                 Answer::Held { connection, replicas } => {
                     self.with(connection, |it, turn| it.on_held(replicas, turn));
+                }
+                Answer::Operated { connection, outcome } => {
+                    self.with(connection, |it, turn| it.on_operated(outcome, turn));
                 }
             }
         }

@@ -65,6 +65,16 @@ pub(crate) struct Totals {
     pub(crate) reads_confirmed: u64,
     /// Snapshots taken or received.
     pub(crate) snapshots: u64,
+    /// Whether this node takes a snapshot.
+    pub(crate) snapshot_running: u64,
+    /// Bytes of snapshots sent to peers.
+    pub(crate) snapshot_sent_bytes: u64,
+    /// Bytes of peers' snapshots received.
+    pub(crate) snapshot_received_bytes: u64,
+    /// Bytes of the log on disk sent to peers.
+    pub(crate) log_sent_bytes: u64,
+    /// Peers that are being sent a snapshot.
+    pub(crate) snapshot_streams: u64,
 }
 
 impl Facts for Shared {
@@ -103,6 +113,11 @@ impl Facts for Shared {
             proposals_unknown: read(&counters.proposals_unknown),
             reads_confirmed: read(&counters.reads_confirmed),
             snapshots: read(&counters.snapshots),
+            snapshot_running: read(&counters.snapshot_running),
+            snapshot_sent_bytes: read(&counters.snapshot_sent_bytes),
+            snapshot_received_bytes: read(&counters.snapshot_received_bytes),
+            log_sent_bytes: read(&counters.log_sent_bytes),
+            snapshot_streams: read(&counters.snapshot_streams),
         }
     }
 }
@@ -146,7 +161,16 @@ fn counted_by_host(out: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Res
     counter(out, "proposals_unknown", help, totals.proposals_unknown)?;
     let help = "Reads that the master confirmed";
     counter(out, "reads_confirmed", help, totals.reads_confirmed)?;
-    counter(out, "snapshots", "Snapshots taken or received", totals.snapshots)
+    counter(out, "snapshots", "Snapshots taken or received", totals.snapshots)?;
+    let help = "Whether this node takes a snapshot";
+    gauge(out, "snapshot_running", help, totals.snapshot_running)?;
+    let help = "Bytes of snapshots sent to peers";
+    counter(out, "snapshot_sent_bytes", help, totals.snapshot_sent_bytes)?;
+    let help = "Bytes of snapshots received from peers";
+    counter(out, "snapshot_received_bytes", help, totals.snapshot_received_bytes)?;
+    let help = "Bytes of the log on disk sent to peers that lag";
+    counter(out, "log_sent_bytes", help, totals.log_sent_bytes)?;
+    gauge(out, "snapshot_streams", "Peers that are being sent a snapshot", totals.snapshot_streams)
 }
 
 /// What the node says of itself and the cluster.
@@ -166,6 +190,12 @@ fn standing(out: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
     };
     gauge(out, "applied_slot", "Slots applied by this node", own.applied)?;
     gauge(out, "lag_slots", "Slots that the master has applied and this node not", own.lag)?;
+    if let Some(snapshot) = own.snapshot {
+        let help = "Bytes that came of the snapshot being received";
+        gauge(out, "snapshot_progress_bytes", help, snapshot.bytes)?;
+        let help = "Length of the snapshot being received";
+        gauge(out, "snapshot_length_bytes", help, snapshot.total)?;
+    }
     if let Some(left) = own.lease_ms_left {
         let help = "What remains of the master lease";
         seconds(out, "lease_left_seconds", help, left.saturating_mul(1000))?;

@@ -50,6 +50,7 @@ fn status() -> Status {
         applied: 100 + u64::from(id),
         lag: 0,
         lease_ms_left,
+        snapshot: None,
         version: "0.1.0".into(),
     };
     Status {

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
-use warlock_paxos::{DecodeError, MESSAGE_LENGTH_MAX, Message, decode};
+use warlock_paxos::{DecodeError, MESSAGE_LENGTH_MAX, Message, decode, encode_in};
 
 use super::limits::{READ_BUFFER_KEPT_MAX, READ_BUFFER_LENGTH};
 
@@ -38,21 +38,34 @@ impl fmt::Display for FrameError {
     }
 }
 
-/// The frame of `message`; `None` if it is too long to be sent.
-#[must_use]
-pub fn encode(message: &Message) -> Option<Bytes> {
+/// Why a message has no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFrame {
+    /// It is above the length limit.
+    TooLong,
+    /// The version does not know such a message, so that nobody who speaks it misses it.
+    Unknown,
+}
+
+/// The frame of `message` for a peer with which `version` of the messages was agreed on.
+///
+/// # Errors
+/// [`NoFrame`]: it cannot be sent to such a peer.
+pub fn encode(version: u8, message: &Message) -> Result<Bytes, NoFrame> {
     let mut bytes = Vec::with_capacity(256);
     bytes.resize(HEAD_LENGTH, 0);
-    warlock_paxos::encode(message, &mut bytes);
+    if !encode_in(version, message, &mut bytes) {
+        return Err(NoFrame::Unknown);
+    }
     let length = bytes.len() - HEAD_LENGTH;
     if length > MESSAGE_LENGTH_MAX {
-        return None;
+        return Err(NoFrame::TooLong);
     }
-    let length = u32::try_from(length).expect("the limit of messages is below 4 GiB").to_le_bytes();
+    let length = u32::try_from(length).map_err(|_| NoFrame::TooLong)?.to_le_bytes();
     let checksum = checksum(length, &bytes[HEAD_LENGTH..]);
     bytes[..4].copy_from_slice(&length);
     bytes[4..HEAD_LENGTH].copy_from_slice(&checksum.to_le_bytes());
-    Some(Bytes::from(bytes))
+    Ok(Bytes::from(bytes))
 }
 
 fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
@@ -129,9 +142,13 @@ impl FrameBuffer {
 
 #[cfg(test)]
 mod tests {
-    use warlock_paxos::{Learn, Slot};
+    use warlock_paxos::{Learn, MESSAGE_VERSION, Slot};
 
     use super::*;
+
+    fn framed(message: &Message) -> Bytes {
+        encode(MESSAGE_VERSION, message).unwrap()
+    }
 
     fn message(position: u64) -> Message {
         Message::Learn(Learn { from: Slot::new(position) })
@@ -143,7 +160,7 @@ mod tests {
 
     #[test]
     fn frames_are_decoded_however_they_are_cut() {
-        let bytes: Vec<u8> = (0..20).flat_map(|n| encode(&message(n)).unwrap().to_vec()).collect();
+        let bytes: Vec<u8> = (0..20).flat_map(|n| framed(&message(n)).to_vec()).collect();
         for step in 1..40 {
             let mut buffer = FrameBuffer::new();
             let mut decoded = Vec::new();
@@ -158,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let good = encode(&message(77)).unwrap();
+        let good = framed(&message(77));
         for bit in 0..good.len() * 8 {
             let mut bad = good.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
-use warlock_paxos::{MESSAGE_LENGTH_MAX, MESSAGE_VERSION};
+use warlock_paxos::{MESSAGE_LENGTH_MAX, MESSAGE_VERSION, MESSAGE_VERSION_MIN};
 
 /// Oldest protocol version that this build speaks.
-pub(super) const VERSION_MIN: u16 = 1;
+pub(super) const VERSION_MIN: u16 = MESSAGE_VERSION_MIN as u16;
 
-/// Newest protocol version that this build speaks; it includes the encoding of messages.
-pub(super) const VERSION_MAX: u16 = 1;
+/// Newest protocol version that this build speaks; it is that of the encoding of messages.
+pub(super) const VERSION_MAX: u16 = MESSAGE_VERSION as u16;
 
 const _: () = assert!(VERSION_MIN <= VERSION_MAX);
-const _: () = assert!(VERSION_MAX == MESSAGE_VERSION as u16, "the handshake negotiates messages");
 
 /// Longest string of a handshake in bytes: host names have at most 253.
 pub(super) const STRING_LENGTH_MAX: usize = 300;
 
-/// Longest body of a handshake in bytes. All that a stranger can make this node hold.
-pub(super) const HANDSHAKE_LENGTH_MAX: usize = 2048;
+/// Longest body of a handshake in bytes: a membership of the most nodes with the longest addresses
+/// fits. All that a stranger can make this node hold.
+pub(super) const HANDSHAKE_LENGTH_MAX: usize = 16 * 1024;
 
 /// A handshake that takes longer is broken off; so is an attempt to connect.
 pub(super) const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A node that wants to join waits for the answer no longer: the member asked has to ask others.
+pub(super) const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A node that is no member any more has so long to learn it on the connections that it has.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Most connections in the handshake at a time; one more ends the oldest of them, because a member
 /// needs milliseconds for its handshake and a stranger may never finish.

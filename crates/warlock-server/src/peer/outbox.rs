@@ -1,7 +1,6 @@
 //! Where the core leaves frames for one peer, and the writing task finds them.
 //!
-//! Core and tasks share a thread, so that the lock is never contended; it exists because tasks of a
-//! runtime must be `Send`.
+//! On the main lane, core and tasks share a thread, so that the lock is never contended.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -23,14 +22,16 @@ pub(super) struct Outbox {
     emptied: Notify,
     /// The peer showed up: dial now and not after the back-off.
     seen: Notify,
+    /// Whether the peer counts as connected while this lane is.
+    is_main: bool,
     metrics: PeerMetrics,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: SendQueue,
-    /// A connection stands.
-    open: bool,
+    /// A connection stands, with this version of the messages.
+    version: Option<u8>,
     /// Frames were taken and are not written yet.
     writing: bool,
     /// The latest heartbeat round asked, and when.
@@ -38,29 +39,35 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(metrics: PeerMetrics) -> Self {
+    pub(super) fn new(metrics: PeerMetrics, is_main: bool) -> Self {
         Self {
             state: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
             seen: Notify::new(),
+            is_main,
             metrics,
         }
     }
 
-    /// Whether frames can be queued; counts one as dropped if not.
-    pub(super) fn is_open_or_count(&self) -> bool {
-        let open = self.state.lock().open;
-        if !open {
+    /// The version in which frames can be queued; without one, counts a message as dropped.
+    pub(super) fn version_or_count(&self) -> Option<u8> {
+        let version = self.version();
+        if version.is_none() {
             self.metrics.dropped_messages.inc();
         }
-        open
+        version
+    }
+
+    /// The version in which frames can be queued; `None` while there is no connection.
+    pub(super) fn version(&self) -> Option<u8> {
+        self.state.lock().version
     }
 
     /// Queues one frame, or drops and counts it.
     pub(super) fn push(&self, frame: Bytes, urgent: bool) {
         let mut state = self.state.lock();
-        if state.open && state.queue.push(frame, urgent) {
+        if state.version.is_some() && state.queue.push(frame, urgent) {
             drop(state);
             self.filled.notify_one();
         } else {
@@ -84,17 +91,22 @@ impl Outbox {
         }
     }
 
-    /// Opens the queue for a new connection. It is empty: nothing outlives a connection.
-    pub(super) fn open(&self) {
-        *self.state.lock() = State { open: true, ..State::default() };
-        self.metrics.up.set(1);
+    /// Opens the queue for a new connection, with this version of the messages. It is empty:
+    /// nothing outlives a connection.
+    pub(super) fn open(&self, version: u8) {
+        *self.state.lock() = State { version: Some(version), ..State::default() };
+        if self.is_main {
+            self.metrics.up.set(1);
+        }
         self.metrics.connections.inc();
     }
 
     /// Throws everything away that the broken connection did not take.
     pub(super) fn close(&self) {
         *self.state.lock() = State::default();
-        self.metrics.up.set(0);
+        if self.is_main {
+            self.metrics.up.set(0);
+        }
         self.emptied.notify_waiters();
     }
 
@@ -121,7 +133,7 @@ impl Outbox {
             emptied.as_mut().enable();
             {
                 let state = self.state.lock();
-                if !state.open || (state.queue.is_empty() && !state.writing) {
+                if state.version.is_none() || (state.queue.is_empty() && !state.writing) {
                     return;
                 }
             }

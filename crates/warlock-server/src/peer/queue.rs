@@ -27,6 +27,9 @@ pub(super) const fn is_urgent(message: &Message) -> bool {
         | Message::Release(_)
         | Message::HandOver(_)
         | Message::P1a(_)
+        | Message::P2aView(_)
+        | Message::P2bView(_)
+        | Message::InForce(_)
         | Message::ReadIndex(_)
         | Message::ReadIndexed(_) => true,
         Message::P1b(_)

@@ -3,9 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Slot, SnapshotChunk, Span};
+use warlock_paxos::{Learn, MESSAGE_LENGTH_MAX, Membership, Slot, SnapshotChunk, Span};
 
-use super::handshake::{Hello, Reply};
+use super::handshake::{Hello, Lane, Reply};
 use super::limits::{QUEUE_BYTES_MAX, STRANGERS_MAX};
 use super::*;
 
@@ -32,6 +32,7 @@ fn identity(number: u16) -> LocalIdentity {
         clock_error_per_mille: 50,
         version: format!("0.{number}"),
         client_address: format!("client-{number}:6379"),
+        protocol_max: limits::VERSION_MAX,
     }
 }
 
@@ -40,7 +41,8 @@ fn message(position: u64) -> Message {
 }
 
 fn frames(positions: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    positions.into_iter().flat_map(|n| frame::encode(&message(n)).unwrap().to_vec()).collect()
+    let frame = |n| frame::encode(MESSAGE_VERSION, &message(n)).unwrap().to_vec();
+    positions.into_iter().flat_map(frame).collect()
 }
 
 /// A port of this machine, and its address.
@@ -58,8 +60,6 @@ struct Node {
 
 impl Node {
     fn start(number: u16, listener: TcpListener, members: &BTreeMap<NodeId, String>) -> Self {
-        let metrics = Arc::new(Metrics::new(members.keys().copied()));
-        let (inbox, events) = mpsc::unbounded_channel();
         let check: IncarnationCheck = Arc::new(|node, incarnation| {
             if incarnation == Incarnation::new(node.number().into()) {
                 Ok(())
@@ -67,8 +67,19 @@ impl Node {
                 Err(format!("wrong incarnation of {node}"))
             }
         });
-        let local = identity(number);
-        let transport = Transport::start(listener, local, members, inbox, check, &metrics);
+        Self::start_as(identity(number), listener, members, check)
+    }
+
+    fn start_as(
+        local: LocalIdentity,
+        listener: TcpListener,
+        members: &BTreeMap<NodeId, String>,
+        check: IncarnationCheck,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new(members.keys().copied()));
+        let (inbox, events) = mpsc::unbounded_channel();
+        let streams = Streams::start().expect("a thread");
+        let transport = Transport::start(listener, local, members, inbox, check, &metrics, streams);
         Self { transport, events, metrics }
     }
 
@@ -82,6 +93,17 @@ impl Node {
                 return node;
             }
         }
+    }
+
+    /// The next `count` messages.
+    async fn messages(&mut self, count: usize) -> Vec<Message> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            if let PeerEvent::Messages { messages, .. } = self.event().await {
+                all.extend(messages);
+            }
+        }
+        all
     }
 
     /// The next `count` positions that `from` says.
@@ -121,7 +143,7 @@ async fn introduce(address: &str, hello: &Hello) -> (TcpStream, Reply) {
 }
 
 async fn guest(address: &str) -> TcpStream {
-    let (stream, reply) = introduce(address, &Hello::new(&identity(2), node(1))).await;
+    let (stream, reply) = introduce(address, &Hello::new(&identity(2), node(1), Lane::Main)).await;
     assert!(matches!(reply, Reply::Accept(_)), "{reply:?}");
     stream
 }
@@ -170,15 +192,18 @@ async fn answered_heartbeats_measure_the_round_trip() {
     let (one, two) = two_nodes().await;
     let rtt = one.metrics.peer(node(2)).rtt_seconds.clone();
     assert_eq!(rtt.get(), 0.0);
-    let outbox = &one.transport.outboxes[&node(2)];
+    let outbox = Arc::clone(&one.transport.outboxes.borrow()[&node(2)]);
     outbox.asked(7);
     outbox.answered(6);
     assert_eq!(rtt.get(), 0.0, "the answer to another round says nothing");
     let ack = |round| {
         let promised = warlock_paxos::Ballot::ZERO;
+        let (view, held) = (promised.view, Slot::FIRST);
         Message::Ack(warlock_paxos::Ack {
             round,
+            view,
             promised,
+            held,
             granted: false,
             stalled: false,
             silent: false,
@@ -224,11 +249,39 @@ async fn introductions_tell_version_and_client_address() {
     let members = BTreeMap::from([(node(1), address), (node(2), two_address)]);
     let mut one = Node::start(1, listener, &members);
     let _two = Node::start(2, two, &members);
-    let PeerEvent::Up { node: peer, version, client_addr } = one.event().await else {
+    let up = one.event().await;
+    let PeerEvent::Up { node: peer, version, client_addr, protocol, .. } = up else {
         panic!("the first event is a connection");
     };
     assert_eq!(peer, node(2));
     assert_eq!((version.as_str(), client_addr.as_str()), ("0.2", "client-2:6379"));
+    assert_eq!(protocol, MESSAGE_VERSION);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_older_peer_is_told_what_it_knows_in_its_own_words() {
+    let ports = [port().await, port().await, port().await];
+    let members: BTreeMap<NodeId, String> =
+        (1..).zip(&ports).map(|(number, (_, address))| (node(number), address.clone())).collect();
+    let [(one, _), (two, _), (three, _)] = ports;
+    let old = LocalIdentity { protocol_max: limits::VERSION_MIN, ..identity(2) };
+    let mut one = Node::start(1, one, &members);
+    let mut two = Node::start_as(old, two, &members, Arc::new(|_, _| Ok(())));
+    let mut three = Node::start(3, three, &members);
+    let mut agreed = BTreeMap::new();
+    while agreed.len() < 2 {
+        if let PeerEvent::Up { node, protocol, .. } = one.event().await {
+            agreed.insert(node, protocol);
+        }
+    }
+    assert_eq!(agreed, BTreeMap::from([(node(2), 1), (node(3), MESSAGE_VERSION)]));
+    let charter = Membership::new(View::new(2), [node(1)]);
+    let told = Message::InForce(InForce { charter: charter.charter().clone() });
+    let both = [node(2), node(3)];
+    one.transport.send_to_many(&both, &told);
+    one.transport.send_to_many(&both, &message(7));
+    assert_eq!(two.messages(1).await, [message(7)], "nothing else has words in version 1");
+    assert_eq!(three.messages(2).await, [told, message(7)]);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -238,11 +291,11 @@ async fn wrong_introductions_are_refused_with_the_reason() {
         let (mut stream, reply) = introduce(&address, &hello).await;
         closed(&mut stream).await;
         match reply {
-            Reply::Refuse(reason) => reason,
-            Reply::Accept(accept) => panic!("accepted: {accept:?}"),
+            Reply::Refuse { reason, .. } => reason,
+            other @ (Reply::Accept(_) | Reply::Join(_)) => panic!("not refused: {other:?}"),
         }
     };
-    let hello = || Hello::new(&identity(2), node(1));
+    let hello = || Hello::new(&identity(2), node(1), Lane::Main);
 
     let mut wrong = hello();
     wrong.identity.cluster = "red".into();
@@ -261,8 +314,17 @@ async fn wrong_introductions_are_refused_with_the_reason() {
     assert_eq!(refused(wrong).await, "wrong incarnation of n2");
     let mut wrong = hello();
     wrong.version_min = 7;
-    wrong.version_max = 8;
+    wrong.identity.protocol_max = 8;
     assert!(refused(wrong).await.starts_with("version mismatch: you speak 7 to 8"));
+    let membership = Membership::new(View::new(2), [node(1), node(2)]);
+    one.transport.enter(&membership, &BTreeMap::new());
+    let mut wrong = hello();
+    wrong.identity.protocol_max = 1;
+    assert_eq!(
+        refused(wrong).await,
+        "version mismatch: v2 is in force, which version 1 of the peer protocol does not know: \
+         upgrade the older"
+    );
 
     let mut stream = guest(&address).await;
     stream.write_all(&frames([5])).await.unwrap();
@@ -357,10 +419,11 @@ async fn accept_dialler(listener: &TcpListener) -> TcpStream {
     let hello = Hello::decode(&body).unwrap();
     assert_eq!((hello.identity, hello.to), (identity(1), node(2)));
     let accept = handshake::Accept {
-        version: 1,
+        version: limits::VERSION_MAX,
         incarnation: Incarnation::new(2),
         software: "0.2".into(),
         client_address: "client-2:6379".into(),
+        lanes: 1,
     };
     stream.write_all(&Reply::Accept(accept).encode()).await.unwrap();
     stream
@@ -424,10 +487,11 @@ async fn dialler_checks_who_answers() {
     let (mut stream, _) = soon("the dialler", port.accept()).await.unwrap();
     soon("the hello", handshake::read_body(&mut stream)).await.unwrap();
     let impostor = handshake::Accept {
-        version: 1,
+        version: limits::VERSION_MAX,
         incarnation: Incarnation::new(99),
         software: String::new(),
         client_address: String::new(),
+        lanes: 1,
     };
     stream.write_all(&Reply::Accept(impostor).encode()).await.unwrap();
     closed(&mut stream).await;

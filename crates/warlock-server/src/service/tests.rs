@@ -29,6 +29,7 @@ impl Facts for Node {
             applied: if id == 1 { self.applied.load(Ordering::Relaxed) } else { 0 },
             lag: 0,
             lease_ms_left: None,
+            snapshot: None,
             version: String::new(),
         };
         Arc::new(Status {

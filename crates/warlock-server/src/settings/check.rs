@@ -37,6 +37,13 @@ pub(super) fn relations(values: &Values) -> Vec<Problem> {
 }
 
 fn membership(values: &Values, problems: &mut Vec<Problem>) {
+    if !values.starts_from_members() {
+        return newcomer(values, problems);
+    }
+    if !values.text("cluster.join").is_empty() {
+        let complaint = "has a meaning only with cluster.start = \"join\"".to_owned();
+        problems.push(values.problem("cluster.join", complaint));
+    }
     let node = NodeId::new(values.small("node_id"));
     let members = values.members("cluster.initial_members");
     let mut seen: BTreeMap<&str, NodeId> = BTreeMap::new();
@@ -67,6 +74,17 @@ fn membership(values: &Values, problems: &mut Vec<Problem>) {
     }
 }
 
+/// A node that starts from no list of members is known to others by what it advertises.
+fn newcomer(values: &Values, problems: &mut Vec<Problem>) {
+    let listen = values.socket("peer.listen");
+    if values.text("peer.advertise").is_empty() && listen.ip().is_unspecified() {
+        problems.push(values.problem(
+            "peer.advertise",
+            format!("must be the address that others reach, as peer.listen = {listen} is none"),
+        ));
+    }
+}
+
 fn listeners(values: &Values, problems: &mut Vec<Problem>) {
     let paths = ["client.listen", "peer.listen", "http.listen"];
     for (position, later) in paths.iter().enumerate() {
@@ -92,6 +110,7 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
     let mut doubts = Vec::new();
     let members = &settings.cluster.initial_members;
     match members.len() {
+        0 => {}
         1 => doubts.push("one node survives no failure: use 3, 5 or 7".to_owned()),
         even if even % 2 == 0 => doubts.push(format!(
             "{even} nodes survive no more failures than {}, and wait for more answers",

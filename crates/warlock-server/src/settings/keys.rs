@@ -157,6 +157,24 @@ const DEFAULTS: &[Key] = &[
         standard: Standard::Default("\"warlock\""),
     },
     Key {
+        path: "cluster.start",
+        comment: "What an empty directory starts: members, bootstrap (alone) or join; see --help.",
+        kind: Kind::Choice(&["members", "bootstrap", "join"]),
+        standard: Standard::Default("\"members\""),
+    },
+    Key {
+        path: "cluster.join",
+        comment: "Address for peers of a member to join by; empty: warlock-admin join says it.",
+        kind: Kind::Advertise,
+        standard: Standard::Default("\"\""),
+    },
+    Key {
+        path: "cluster.join_as",
+        comment: "What a node that joins becomes: voter, or observer, which never votes.",
+        kind: Kind::Choice(&["voter", "observer"]),
+        standard: Standard::Default("\"voter\""),
+    },
+    Key {
         path: "cluster.initial_members",
         comment: "Every node with its address for peers, the same on all nodes. Use 3, 5 or 7.",
         kind: Kind::Members,
@@ -221,6 +239,12 @@ const DEFAULTS: &[Key] = &[
         comment: "Address at which other nodes reach this one; empty: as in initial_members.",
         kind: Kind::Advertise,
         standard: Standard::Default("\"\""),
+    },
+    Key {
+        path: "peer.protocol_max",
+        comment: "Newest peer protocol version to speak, 1 or 2; below 2 only to test upgrades.",
+        kind: Kind::Number(1, 2),
+        standard: Standard::Default("2"),
     },
     Key {
         path: "http.listen",

@@ -163,6 +163,9 @@ impl Reading {
                 continue;
             };
             let start = format!("{} = ", key.path);
+            if key.path == "cluster.initial_members" && !self.values.starts_from_members() {
+                continue;
+            }
             if self.values.has(key.path)
                 || self.problems.iter().any(|problem| problem.subject.starts_with(&start))
             {

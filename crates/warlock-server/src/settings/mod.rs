@@ -56,8 +56,27 @@ pub struct Settings {
 pub struct ClusterSettings {
     /// Nodes of clusters with different names refuse each other.
     pub name: String,
-    /// Address for peers, `host:port`, of every member including this node; 1 to 7 of them.
+    /// Address for peers, `host:port`, of every member including this node; 1 to 7 of them, none
+    /// unless the node starts from them.
     pub initial_members: BTreeMap<NodeId, String>,
+    /// What a node with a new data directory starts.
+    pub start: ClusterStart,
+}
+
+/// Keys `cluster.start`, `cluster.join` and `cluster.join_as`: what a new data directory starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterStart {
+    /// The cluster of `cluster.initial_members`.
+    Members,
+    /// A cluster of this node alone.
+    Bootstrap,
+    /// A part of a cluster that exists.
+    Join {
+        /// A member's address for peers; without one the node waits for an operator to name it.
+        address: Option<String>,
+        /// Without a vote.
+        observer: bool,
+    },
 }
 
 /// Section `[client]`.
@@ -88,6 +107,9 @@ pub struct PeerSettings {
     pub listen: SocketAddr,
     /// The address at which other nodes reach this one, `host:port`.
     pub advertise: String,
+    /// Newest version of the peer protocol that the node speaks: for tests of upgrades, which hold
+    /// a node at an older one.
+    pub protocol_max: u16,
 }
 
 /// Section `[http]`.
@@ -186,7 +208,11 @@ impl Settings {
         let listen = values.socket("client.listen");
         let peer_listen = values.socket("peer.listen");
         let node_id = NodeId::new(values.small("node_id"));
-        let members = values.members("cluster.initial_members");
+        let start = cluster_start(values);
+        let members = match start {
+            ClusterStart::Members => values.members("cluster.initial_members"),
+            ClusterStart::Bootstrap | ClusterStart::Join { .. } => BTreeMap::new(),
+        };
         let own = members.get(&node_id).cloned();
         Self {
             node_id,
@@ -194,6 +220,7 @@ impl Settings {
             cluster: ClusterSettings {
                 name: values.text("cluster.name").to_owned(),
                 initial_members: members,
+                start,
             },
             client: ClientSettings {
                 listen,
@@ -211,6 +238,7 @@ impl Settings {
                     values.text("peer.advertise"),
                     own.unwrap_or_else(|| peer_listen.to_string()),
                 ),
+                protocol_max: values.small("peer.protocol_max"),
             },
             http: HttpSettings { listen: values.socket("http.listen") },
             consensus: ConsensusSettings {
@@ -248,6 +276,17 @@ impl Settings {
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         check::doubts(self)
+    }
+}
+
+fn cluster_start(values: &Values) -> ClusterStart {
+    match values.text("cluster.start") {
+        "bootstrap" => ClusterStart::Bootstrap,
+        "join" => ClusterStart::Join {
+            address: Some(values.text("cluster.join").to_owned()).filter(|text| !text.is_empty()),
+            observer: values.text("cluster.join_as") == "observer",
+        },
+        _ => ClusterStart::Members,
     }
 }
 

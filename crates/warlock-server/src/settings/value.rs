@@ -242,6 +242,11 @@ impl Values {
         self.0.contains_key(path)
     }
 
+    /// Whether a new data directory starts from `cluster.initial_members`.
+    pub(super) fn starts_from_members(&self) -> bool {
+        !self.has("cluster.start") || self.text("cluster.start") == "members"
+    }
+
     /// A problem with the value of `path`, shown with its place.
     pub(super) fn problem(&self, path: &'static str, complaint: String) -> Problem {
         let (_, shown, place) = self.0.get(path).expect("only values that exist are compared");

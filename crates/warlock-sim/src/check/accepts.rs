@@ -63,7 +63,7 @@ impl Accepts {
 
 #[cfg(test)]
 mod tests {
-    use warlock_paxos::{Batch, LogTime, PValue, SlotRange, Stamp, View};
+    use warlock_paxos::{Batch, Incarnation, LogTime, PValue, SlotRange, Stamp, View};
 
     use super::*;
 
@@ -88,7 +88,10 @@ mod tests {
             pvalues: pvalues.collect(),
             decided: Slot::new(decided),
             unknown: unknown.collect(),
+            known: Slot::new(decided),
             restarted: true,
+            incarnation: Incarnation::new(1),
+            reconfiguration: None,
         }
     }
 

@@ -1,56 +1,61 @@
-//! A leader starts only when a quorum could read each slot that is open (P4, P6).
+//! A leader starts only when a quorum could read each slot that is open (P4, P6); in a transition,
+//! a quorum of either membership (M2).
 //!
 //! An acceptor that lost a slot abstains for it. A leader that counts it all the same may miss what
 //! was chosen, which shows only if nobody else in its quorum had accepted that.
 
 use std::collections::BTreeMap;
 
-use warlock_paxos::{Ballot, NodeId, Slot, SlotRange};
+use warlock_paxos::{Ballot, Membership, NodeId, Slot, SlotRange};
 
 use super::Violation;
+use super::majority::may_elect;
 
 const PROPERTY: &str = "readable slots";
 
 /// What each ballot was promised.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Readers {
-    voters: usize,
     /// For each node that promised, the slots that it cannot read.
     promises: BTreeMap<Ballot, BTreeMap<NodeId, Vec<SlotRange>>>,
 }
 
 impl Readers {
-    /// For a cluster of `voters` nodes.
-    #[must_use]
-    pub const fn new(voters: usize) -> Self {
-        Self { voters, promises: BTreeMap::new() }
-    }
-
     /// `node` promises `ballot`, and cannot read the slots of `unknown`.
     pub fn observe_promise(&mut self, node: NodeId, ballot: Ballot, unknown: &[SlotRange]) {
         let promises = self.promises.entry(ballot).or_default();
         promises.entry(node).or_insert_with(|| unknown.to_vec());
     }
 
-    /// `ballot` leads, and takes every slot below `from` for decided.
+    /// `ballot`, of the view of `membership`, leads, and takes every slot below `from` for decided.
     ///
     /// # Errors
     /// When too few nodes promised, or too few of them can read a slot and others might.
-    pub fn observe_leading(&mut self, ballot: Ballot, from: Slot) -> Result<(), Violation> {
+    pub fn observe_leading(
+        &mut self,
+        ballot: Ballot,
+        from: Slot,
+        membership: &Membership,
+    ) -> Result<(), Violation> {
         let promises = self.promises.remove(&ballot).unwrap_or_default();
-        if promises.len() == self.voters {
+        let electors = membership.electors();
+        if electors.iter().all(|node| promises.contains_key(node)) {
             return Ok(());
         }
         let firsts = promises.values().flatten().filter(|range| range.last >= from);
         // Between the beginnings of ranges the readers only become more.
         let bounds = firsts.map(|range| range.first.max(from)).chain([from]);
         for slot in bounds {
-            let reads = |unknown: &&Vec<SlotRange>| !unknown.iter().any(|it| it.contains(slot));
-            let readers = promises.values().filter(reads).count();
-            if readers <= self.voters / 2 {
+            let reads = |node: NodeId| {
+                let unknown = promises.get(&node);
+                unknown.is_some_and(|unknown| !unknown.iter().any(|range| range.contains(slot)))
+            };
+            if !may_elect(membership, reads) {
+                let readers: Vec<String> =
+                    electors.iter().filter(|&&node| reads(node)).map(NodeId::to_string).collect();
                 let sentence = format!(
-                    "{ballot} leads though only {readers} of {} nodes could read {slot} for it",
-                    self.voters
+                    "{ballot} leads in {membership} though only [{}] could read {slot} for it",
+                    readers.join(" ")
                 );
                 return Err(Violation::safety(PROPERTY, &[ballot.node], sentence));
             }
@@ -61,7 +66,7 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
-    use warlock_paxos::View;
+    use warlock_paxos::{Change, View};
 
     use super::*;
 
@@ -71,9 +76,13 @@ mod tests {
 
     const BALLOT: Ballot = Ballot { view: View::new(1), round: 4, node: N1 };
 
+    fn three() -> Membership {
+        Membership::new(View::new(1), [N1, N2, N3])
+    }
+
     /// Promises of nodes with the slots that they cannot read; then the leader starts at slot 10.
     fn leading(promises: &[(NodeId, &[(u64, u64)])]) -> Result<(), Violation> {
-        let mut checker = Readers::new(3);
+        let mut checker = Readers::default();
         for &(node, unknown) in promises {
             let ranges: Vec<SlotRange> = unknown
                 .iter()
@@ -81,7 +90,7 @@ mod tests {
                 .collect();
             checker.observe_promise(node, BALLOT, &ranges);
         }
-        checker.observe_leading(BALLOT, Slot::new(10))
+        checker.observe_leading(BALLOT, Slot::new(10), &three())
     }
 
     #[test]
@@ -101,9 +110,7 @@ mod tests {
         let found = leading(&[(N1, &[]), (N2, &[(8, 12)])]).unwrap_err();
         assert_eq!(
             found.to_string(),
-            format!(
-                "readable slots: {BALLOT} leads though only 1 of 3 nodes could read s10 for it"
-            )
+            "readable slots: v1.b4.n1 leads in v1[n1 n2 n3] though only [n1] could read s10 for it"
         );
         assert!(leading(&[(N1, &[(14, 20)]), (N2, &[])]).is_err());
     }
@@ -111,19 +118,34 @@ mod tests {
     #[test]
     fn promises_of_too_few_or_to_others_do_not_count() {
         assert!(leading(&[(N1, &[])]).is_err());
-        let mut checker = Readers::new(3);
+        let mut checker = Readers::default();
         checker.observe_promise(N1, BALLOT, &[]);
         checker.observe_promise(N2, Ballot { round: 3, ..BALLOT }, &[]);
-        assert!(checker.observe_leading(BALLOT, Slot::new(10)).is_err());
+        assert!(checker.observe_leading(BALLOT, Slot::new(10), &three()).is_err());
     }
 
     #[test]
     fn an_older_ballot_may_lead_later() {
-        let (older, mut checker) = (Ballot { round: 3, ..BALLOT }, Readers::new(3));
+        let (older, mut checker) = (Ballot { round: 3, ..BALLOT }, Readers::default());
         for (node, ballot) in [(N1, older), (N2, older), (N2, BALLOT), (N3, BALLOT)] {
             checker.observe_promise(node, ballot, &[]);
         }
-        assert_eq!(checker.observe_leading(BALLOT, Slot::new(10)), Ok(()));
-        assert_eq!(checker.observe_leading(older, Slot::new(10)), Ok(()));
+        assert_eq!(checker.observe_leading(BALLOT, Slot::new(10), &three()), Ok(()));
+        assert_eq!(checker.observe_leading(older, Slot::new(10), &three()), Ok(()));
+    }
+
+    #[test]
+    fn a_transition_without_a_majority_of_either_side_is_found() {
+        let next = three().changed(&Change::SetVoters { voters: vec![N1] }).unwrap();
+        let ballot = Ballot { view: View::new(2), ..BALLOT };
+        let leading = |nodes: &[NodeId], membership: &Membership| {
+            let mut checker = Readers::default();
+            nodes.iter().for_each(|&node| checker.observe_promise(node, ballot, &[]));
+            checker.observe_leading(ballot, Slot::new(10), membership)
+        };
+        assert_eq!(leading(&[N1, N3], &next), Ok(()));
+        assert!(leading(&[N1], &next).is_err(), "no majority of the old voters");
+        assert!(leading(&[N2, N3], &next).is_err(), "no majority of the new voters");
+        assert_eq!(leading(&[N1], &next.stabilised()), Ok(()));
     }
 }

@@ -9,18 +9,17 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use warlock_paxos::{Ballot, NodeId, Slot};
+use warlock_paxos::{Ballot, Membership, NodeId, Slot};
 
 use super::Violation;
+use super::majority::is_majority;
 
 const WATERMARK: &str = "honest watermarks";
 const BARRIER: &str = "barriers";
 
 /// What each ballot has chosen, as far as answers to it say so.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Watermarks {
-    /// How many answers of other nodes make a quorum with the leader's own.
-    others_needed: usize,
     ballots: BTreeMap<Ballot, Chosen>,
     /// Answers to ballots that do not lead yet: an acceptor that promised and learns a slot says
     /// that it holds it, and what a leader is told before it leads counts when it does.
@@ -29,6 +28,8 @@ pub struct Watermarks {
 
 #[derive(Clone, Debug)]
 struct Chosen {
+    /// Whose voters choose.
+    membership: Membership,
     /// Every slot below was decided before this ballot, or chosen under it.
     end: Slot,
     /// The first slot that it fills on its own account.
@@ -40,13 +41,8 @@ struct Chosen {
 }
 
 impl Watermarks {
-    /// For a cluster of `voters` nodes.
-    #[must_use]
-    pub const fn new(voters: usize) -> Self {
-        Self { others_needed: voters / 2, ballots: BTreeMap::new(), early: Vec::new() }
-    }
-
-    /// `ballot` leads; every slot below `from` is decided, and its barrier is `barrier`.
+    /// `ballot`, of the view of `membership`, leads; every slot below `from` is decided, and its
+    /// barrier is `barrier`.
     ///
     /// # Errors
     /// When an earlier ballot proposed commands for a slot that is not below the barrier.
@@ -55,8 +51,11 @@ impl Watermarks {
         ballot: Ballot,
         from: Slot,
         barrier: Slot,
+        membership: &Membership,
     ) -> Result<(), Violation> {
-        let chosen = Chosen { end: from, barrier, last: None, accepts: BTreeMap::new() };
+        let membership = membership.clone();
+        let chosen =
+            Chosen { membership, end: from, barrier, last: None, accepts: BTreeMap::new() };
         self.ballots.insert(ballot, chosen);
         let mut early = std::mem::take(&mut self.early);
         early.retain(|(_, of, _)| *of >= ballot);
@@ -92,7 +91,7 @@ impl Watermarks {
         if !accepts.contains(&node) {
             accepts.push(node);
         }
-        while chosen.accepts.get(&chosen.end).is_some_and(|it| it.len() >= self.others_needed) {
+        while chosen.accepts.get(&chosen.end).is_some_and(|it| chosen.is_quorum(ballot, it)) {
             chosen.accepts.remove(&chosen.end);
             chosen.end = chosen.end.next();
         }
@@ -104,7 +103,7 @@ impl Watermarks {
     /// When no quorum accepted all of them under this ballot.
     pub fn observe_watermark(&mut self, ballot: Ballot, decided: Slot) -> Result<(), Violation> {
         let Some(chosen) = self.ballots.get(&ballot) else { return Ok(()) };
-        if decided <= chosen.end || self.others_needed == 0 {
+        if decided <= chosen.end || chosen.is_quorum(ballot, &[]) {
             return Ok(());
         }
         let sentence = format!(
@@ -112,6 +111,13 @@ impl Watermarks {
             chosen.end
         );
         Err(Violation::safety(WATERMARK, &[ballot.node], sentence))
+    }
+}
+
+impl Chosen {
+    /// Whether these nodes are a majority of the voters, together with the leader of `ballot`.
+    fn is_quorum(&self, ballot: Ballot, others: &[NodeId]) -> bool {
+        is_majority(self.membership.voters(), |node| node == ballot.node || others.contains(&node))
     }
 }
 
@@ -143,23 +149,29 @@ mod tests {
 
     #[test]
     fn what_was_accepted_before_a_ballot_leads_counts() {
-        let mut checker = Watermarks::new(3);
+        let mut checker = Watermarks::default();
         checker.observe_accepted(N2, ballot(2), Slot::new(5));
-        checker.observe_leading(ballot(2), Slot::new(5), Slot::new(13)).expect("the first");
+        let (from, barrier) = (Slot::new(5), Slot::new(13));
+        checker.observe_leading(ballot(2), from, barrier, &of(3)).expect("the first");
         assert!(checker.observe_watermark(ballot(2), Slot::new(6)).is_ok());
         assert!(checker.observe_watermark(ballot(2), Slot::new(7)).is_err());
     }
 
-    fn leading(voters: usize, accepts: &[(NodeId, u64, u64)]) -> Watermarks {
-        let mut checker = Watermarks::new(voters);
-        checker.observe_leading(ballot(2), Slot::new(5), Slot::new(13)).expect("the first");
+    fn of(voters: u16) -> Membership {
+        Membership::new(View::new(1), (1..=voters).map(NodeId::new))
+    }
+
+    fn leading(voters: u16, accepts: &[(NodeId, u64, u64)]) -> Watermarks {
+        let mut checker = Watermarks::default();
+        let (from, barrier) = (Slot::new(5), Slot::new(13));
+        checker.observe_leading(ballot(2), from, barrier, &of(voters)).expect("the first");
         for &(node, round, slot) in accepts {
             checker.observe_accepted(node, ballot(round), Slot::new(slot));
         }
         checker
     }
 
-    fn highest(voters: usize, accepts: &[(NodeId, u64, u64)]) -> u64 {
+    fn highest(voters: u16, accepts: &[(NodeId, u64, u64)]) -> u64 {
         let mut checker = leading(voters, accepts);
         let may = |slot: &u64| checker.observe_watermark(ballot(2), Slot::new(*slot)).is_ok();
         (5..20).take_while(may).last().unwrap_or(0)
@@ -180,6 +192,7 @@ mod tests {
         assert_eq!(highest(5, &[(N2, 2, 5), (N3, 2, 5)]), 6);
         assert_eq!(highest(3, &[(N1, 2, 5)]), 5);
         assert_eq!(highest(3, &[(N2, 1, 5), (N3, 3, 5)]), 5);
+        assert_eq!(highest(2, &[(N3, 2, 5)]), 5, "an observer decides nothing");
     }
 
     #[test]
@@ -201,7 +214,10 @@ mod tests {
         for &(round, slot) in events {
             match round {
                 2 => checker.observe_proposed(ballot(2), Slot::new(slot))?,
-                later => checker.observe_leading(ballot(later), Slot::new(5), Slot::new(slot))?,
+                later => {
+                    let (from, barrier) = (Slot::new(5), Slot::new(slot));
+                    checker.observe_leading(ballot(later), from, barrier, &of(3))?;
+                }
             }
         }
         Ok(())

@@ -1,8 +1,19 @@
 //! How much may happen in a small world. Every field but the first counts down as it happens.
 
-use warlock_paxos::NodeId;
+use warlock_paxos::{Change, Incarnation, Membership, NodeId, View};
 
 use super::nodes::Input;
+
+/// The membership that a history begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum First {
+    /// Three voters.
+    Three,
+    /// Two voters, and the third node observes.
+    Observed,
+    /// The third node is about to vote in the place of the second.
+    InTransition,
+}
 
 /// The bounds of one exhaustive exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +51,12 @@ pub struct Bounds {
     pub beating: u8,
     /// Hand-overs.
     pub leaves: u8,
+    /// Times that the master is asked to let the third node vote in the place of the second.
+    pub changes: u8,
+    /// The membership that the history begins with.
+    pub first: First,
+    /// The last view that is looked at; what enters a later one is cut off.
+    pub view_max: u8,
     /// By how many thousandths the clock of the first node is slow, and those of the others fast.
     pub clock_error: u8,
 }
@@ -62,8 +79,32 @@ impl Bounds {
         timeouts: 0,
         beating: 1,
         leaves: 0,
+        changes: 0,
+        first: First::Three,
+        view_max: 2,
         clock_error: 0,
     };
+
+    /// The membership that every node starts with.
+    pub(super) fn membership(&self) -> Membership {
+        let [first, second, third] = [1, 2, 3].map(NodeId::new);
+        let before = Membership::new(View::new(1), [first, second]);
+        let incarnation = Incarnation::new(u128::from(third.number()));
+        let add = Change::AddObserver { node: third, address: String::new(), incarnation };
+        let lawful = |next: Result<Membership, _>| next.expect("a lawful change");
+        match self.first {
+            First::Three => Membership::new(View::new(1), self.nodes()),
+            First::Observed => lawful(before.changed(&add)),
+            First::InTransition => {
+                lawful(lawful(before.changed(&add)).changed(&Self::replacement()))
+            }
+        }
+    }
+
+    /// The change that the master is asked for.
+    pub(super) fn replacement() -> Change {
+        Change::SetVoters { voters: vec![NodeId::new(1), NodeId::new(3)] }
+    }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         (1..=3).map(NodeId::new)
@@ -93,6 +134,7 @@ impl Bounds {
             Input::Write(_) => self.writes -= 1,
             Input::Read(_) => self.reads -= 1,
             Input::Leave => self.leaves -= 1,
+            Input::Change => self.changes -= 1,
             Input::Timeout => self.timeouts -= 1,
             Input::Restart => self.restarts -= 1,
         }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use warlock_paxos::{
-    AcceptorState, Ballot, Batch, Incarnation, LeaderState, LogTime, NodeId, Output, PValue,
-    Record, ReplicaState, Slot,
+    AcceptorState, Ballot, Batch, Charter, Incarnation, LeaderState, LogTime, NodeId, Output,
+    PValue, Reconfiguration, Record, ReplicaState, Slot,
 };
 
 use super::fingerprint::fingerprint;
@@ -20,6 +20,8 @@ pub(super) struct Disk {
     contents: BTreeMap<Slot, Batch>,
     learned: BTreeSet<Slot>,
     decided: Option<Slot>,
+    in_force: Option<Charter>,
+    reconfiguration: Option<Reconfiguration>,
     waiting: Vec<(Option<Record>, Vec<Output>)>,
     starts: u64,
 }
@@ -84,6 +86,11 @@ impl Disk {
         self.promised.unwrap_or(Ballot::ZERO)
     }
 
+    /// The newest membership that is durable, if it is not the first.
+    pub(super) const fn in_force(&self) -> Option<&Charter> {
+        self.in_force.as_ref()
+    }
+
     /// Starts a process on what is durable.
     pub(super) fn recover(&mut self, node: NodeId) -> Recovered {
         self.starts += 1;
@@ -103,7 +110,10 @@ impl Disk {
                 .collect(),
             decided,
             unknown: Vec::new(),
+            known,
             restarted: self.starts > 1,
+            incarnation: Incarnation::new(u128::from(node.number())),
+            reconfiguration: self.reconfiguration.clone(),
         };
         let seed = u64::from(node.number()) * 1000 + self.starts;
         let leader = LeaderState { ballot, applied: Slot::FIRST, log_time: LogTime::ZERO, seed };
@@ -130,6 +140,14 @@ impl Disk {
                 self.learned.insert(slot);
             }
             Record::Decided { slot } => self.decided = self.decided.max(Some(slot)),
+            Record::AcceptView(accepted) => {
+                self.promised = self.promised.max(Some(accepted.ballot));
+                self.reconfiguration = Some(accepted);
+            }
+            Record::InForce(charter) => {
+                self.in_force = Some(charter);
+                self.reconfiguration = None;
+            }
         }
     }
 }

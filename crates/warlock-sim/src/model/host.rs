@@ -40,6 +40,7 @@ pub(super) struct Host {
     pub(super) node: Node,
     pub(super) clock: Clock,
     disk: Disk,
+    /// What it starts with as long as its disk knows no other.
     membership: Membership,
     applied: Slot,
     /// Until when the leader said that clients may read here.
@@ -70,14 +71,18 @@ pub(super) enum Event {
     Failed(u64, Fate),
     /// It answered a read on all below the slot, or refused it.
     Read { ticket: u64, allowed: bool, applied: Slot },
+    /// It entered a view.
+    Entered(Membership),
 }
 
-fn start(id: NodeId, membership: &Membership, disk: &mut Disk, now: Instant) -> Node {
+fn start(id: NodeId, first: &Membership, disk: &mut Disk, now: Instant) -> Node {
     let timing = Timing::DEFAULT;
     let recovered = disk.recover(id);
+    let known = disk.in_force().cloned().map(Membership::from_charter);
+    let membership = known.map_or_else(|| first.clone(), |known| known.expect("it was one"));
     let state = NodeState {
-        acceptor: Acceptor::new(membership.clone(), timing, recovered.acceptor, now),
-        leader: Leader::new(id, membership.clone(), timing, recovered.leader, now),
+        acceptor: Acceptor::new(id, membership.clone(), timing, recovered.acceptor, now),
+        leader: Leader::new(id, membership, timing, recovered.leader, now),
         replica: Replica::new(id, timing, recovered.replica),
     };
     Node::new(id, state, now)
@@ -218,14 +223,18 @@ impl Host {
             }
             Notice::Diverged { slot } => return Err(format!("agreement: {id} differs at {slot}")),
             Notice::Serve(end) => self.serve = end,
+            Notice::InForce(membership) => events.push(Event::Entered(membership)),
             Notice::Master(_)
             | Notice::Held(_)
             | Notice::LogClock(..)
             | Notice::SnapshotWanted
+            | Notice::ReadLog { .. }
             | Notice::ReadSnapshot { .. }
             | Notice::WriteSnapshot { .. }
             | Notice::InstallSnapshot { .. }
             | Notice::HandedOver
+            | Notice::ChangeAnswered { .. }
+            | Notice::Retired
             | Notice::Log(_) => {}
         }
         Ok(())

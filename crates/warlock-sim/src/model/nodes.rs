@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use warlock_paxos::{Ballot, HandOver, Instant, Membership, Message, NodeId, Slot, View};
+use warlock_paxos::{Ballot, ChangeRequest, HandOver, Instant, Message, NodeId, Slot};
 
 use super::bounds::Bounds;
 use super::fingerprint::{Through, fingerprint};
@@ -43,6 +43,8 @@ pub(super) enum Input {
     Read(u64),
     /// It is asked to leave.
     Leave,
+    /// It is asked for another membership.
+    Change,
     /// It does what is due.
     Timeout,
     /// It dies and starts again.
@@ -62,6 +64,19 @@ pub(super) struct Known {
     pub(super) may_leave: bool,
     pub(super) scouts_with: Option<Ballot>,
     pub(super) round: u64,
+    /// The number of the view that its acceptor is in.
+    pub(super) view: u64,
+}
+
+impl Known {
+    /// Whether the node serves, and would take the changes that it will be asked for.
+    pub(super) fn is_settled(&self, bounds: &Bounds) -> bool {
+        let leader = &self.host.node.leader;
+        let (view, change) = (leader.membership().view(), Bounds::replacement());
+        let request = ChangeRequest { view, change };
+        let may_change = || leader.judge(self.host.clock.at(0), &request).is_ok();
+        self.serves_until.is_some() && (bounds.changes == 0 || may_change())
+    }
 }
 
 /// What an input did.
@@ -92,7 +107,7 @@ pub(super) struct Nodes {
 impl Nodes {
     /// The nodes of a new cluster.
     pub(super) fn start(&mut self, bounds: &Bounds) -> Vec<u32> {
-        let membership = Membership::new(View::new(1), bounds.nodes());
+        let membership = bounds.membership();
         let hosts = bounds.nodes().map(|id| {
             let origin = u64::from(id.number()) * 1_000_000_000_000;
             let clock = Clock { origin, per_mille: bounds.clock_per_mille(id) };
@@ -167,6 +182,10 @@ impl Nodes {
             Input::Leave => {
                 node.with_leader(now, |leader, out| leader.handle_leave(now, None, out));
             }
+            Input::Change => node.with_leader(now, |leader, out| {
+                let (view, change) = (leader.membership().view(), Bounds::replacement());
+                leader.handle_change(now, 1, &ChangeRequest { view, change }, out);
+            }),
             Input::Timeout => host.timeout(time),
             Input::Restart => host.restart(time)?,
         }
@@ -214,6 +233,7 @@ impl Nodes {
             may_leave: leader.leads().is_some(),
             scouts_with: leader.scouts_with(),
             round: leader.scouts_with().map_or(0, |ballot| ballot.round),
+            view: host.node.acceptor.membership().view().number(),
             host,
         };
         self.known.push(known);

@@ -7,11 +7,12 @@
 //! | a node that restarts remembers what it promised and accepted | P1, P2 |
 //! | at most one node serves local reads at a time | L1, L2, L5 |
 //! | who serves a read has applied every write acknowledged before it began | L3, L4 |
+//! | there is one membership for a view, which follows the one before | M1 |
 //! | a command is executed once, and never after its node said "not executed" | W1, Fate |
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warlock_paxos::{Batch, Fate, NodeId, Slot};
+use warlock_paxos::{Batch, Fate, Membership, NodeId, Slot};
 
 /// The truth about one history.
 #[derive(Clone, Debug, Default, Hash)]
@@ -21,6 +22,8 @@ pub(super) struct Truth {
     never: BTreeSet<u64>,
     acknowledged: u64,
     reads: BTreeMap<u64, u64>,
+    /// The newest membership that any node entered.
+    newest: Option<Membership>,
 }
 
 /// The number that the commands of a submission consist of.
@@ -57,6 +60,19 @@ impl Truth {
         }
         self.log.push(batch.clone());
         Ok(true)
+    }
+
+    /// `node` enters a view.
+    pub(super) fn enter(&mut self, node: NodeId, membership: &Membership) -> Result<(), String> {
+        let newest = self.newest.get_or_insert_with(|| membership.clone());
+        if membership.view() < newest.view() || membership == newest {
+            return Ok(());
+        }
+        if !newest.may_be_followed_by(membership) {
+            return Err(format!("M1: {node} is in {membership} after {newest}"));
+        }
+        *newest = membership.clone();
+        Ok(())
     }
 
     /// A client got the reply to a write in `slot`.
@@ -110,7 +126,7 @@ impl Truth {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use warlock_paxos::{Incarnation, LogTime, Origin, Proposal, Stamp};
+    use warlock_paxos::{Change, Incarnation, LogTime, Origin, Proposal, Stamp, View};
 
     use super::*;
 
@@ -150,6 +166,18 @@ mod tests {
         assert_eq!(truth.fail(9, Fate::NotExecuted), Ok(()));
         assert_eq!(truth.apply(NODE, Slot::new(2), &batch(3, &[8])), Ok(true));
         assert!(truth.apply(NODE, Slot::new(3), &batch(4, &[9])).is_err());
+    }
+
+    #[test]
+    fn memberships_follow_each_other() {
+        let mut truth = Truth::default();
+        let three = Membership::new(View::new(1), (1..=3).map(NodeId::new));
+        let going = three.changed(&Change::Remove { node: NODE }).expect("lawful");
+        assert_eq!(truth.enter(NODE, &going), Ok(()));
+        assert_eq!(truth.enter(NODE, &three), Ok(()), "who comes later");
+        assert_eq!(truth.enter(NODE, &going.stabilised()), Ok(()));
+        let other = three.changed(&Change::Remove { node: NodeId::new(3) }).expect("lawful");
+        assert!(truth.enter(NODE, &other.stabilised()).is_err());
     }
 
     #[test]

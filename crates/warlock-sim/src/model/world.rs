@@ -10,7 +10,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use warlock_paxos::{NodeId, Slot};
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, First};
 use super::fingerprint::{Through, fingerprint};
 use super::host::Event;
 use super::nodes::{Input, Nodes};
@@ -60,21 +60,27 @@ impl World {
         if bounds.settled { self.settle(start) } else { start }
     }
 
-    /// Has the first node elected, with every packet arriving at once, until it serves; what is
-    /// under way then gets lost.
+    /// Has the first node elected, with every packet arriving at once, until it serves, and may be
+    /// asked for what it will be asked for; what is under way then gets lost, but in a transition
+    /// that it has begun to end.
     fn settle(&mut self, start: State) -> State {
         let bounds = start.left;
-        let calm = Bounds { apart: bounds.apart, elections: 1, rounds: 1, ..Bounds::NONE };
+        let Bounds { apart, view_max, .. } = bounds;
+        let calm = Bounds { apart, view_max, elections: 1, rounds: 1, ..Bounds::NONE };
         let mut state = State { left: calm, ..start };
         let mut actions = vec![Action::Node(0, Input::Elect)];
-        while self.nodes.known(state.nodes[0]).serves_until.is_none() {
+        while !self.nodes.known(state.nodes[0]).is_settled(&bounds) {
             let next = actions.iter().find_map(|&action| self.step(&state, action).ok().flatten());
             state = next.expect("a calm election ends with a master");
             actions.clear();
             self.actions(&state, &mut actions);
             actions.sort_by_key(|action| matches!(action, Action::Node(_, Input::Packet(_))));
         }
-        State { left: bounds, flight: Rc::from([]), ..state }
+        let flight = match bounds.first {
+            First::InTransition => state.flight,
+            First::Three | First::Observed => Rc::from([]),
+        };
+        State { left: bounds, flight, ..state }
     }
 
     /// Everything that may happen next, in a fixed order.
@@ -106,6 +112,7 @@ impl World {
         offer(left.writes > 0 && at < left.served, Input::Write(left.next_write()));
         offer(left.reads > 0 && at < left.served, Input::Read(left.next_read()));
         offer(left.leaves > 0 && known.may_leave, Input::Leave);
+        offer(left.changes > 0 && known.may_leave, Input::Change);
         let due = known.due.is_some_and(|due| due <= state.time);
         offer(left.timeouts > 0 && at < left.beating && due, Input::Timeout);
         offer(left.restarts > 0 && at < left.mortal, Input::Restart);
@@ -135,7 +142,8 @@ impl World {
         if let Some(text) = &effect.violation {
             return Err(text.clone());
         }
-        if self.nodes.known(effect.node).round > u64::from(state.left.rounds) {
+        let (known, left) = (self.nodes.known(effect.node), &state.left);
+        if known.round > u64::from(left.rounds) || known.view > u64::from(left.view_max) {
             return Ok(None);
         }
         if effect.node == state.nodes[at] && effect.events.is_empty() && effect.sent.is_empty() {
@@ -191,6 +199,7 @@ impl World {
                 }
                 Event::Acknowledged(slot) => truth.acknowledge(*slot),
                 Event::Failed(ticket, fate) => truth.fail(*ticket, *fate)?,
+                Event::Entered(membership) => truth.enter(id, membership)?,
                 Event::Read { ticket, allowed, applied } => {
                     truth.end_read(id, *ticket, *allowed, *applied)?;
                 }
@@ -265,6 +274,7 @@ impl World {
             Input::Write(ticket) => format!("{id} takes write {ticket}"),
             Input::Read(ticket) => format!("{id} takes read {ticket}"),
             Input::Leave => format!("{id} is asked to leave"),
+            Input::Change => format!("{id} is asked to {}", Bounds::replacement()),
             Input::Timeout => format!("{id} does what is due"),
             Input::Restart => format!("{id} dies and starts again"),
         }
@@ -282,7 +292,11 @@ impl World {
             let unsynced = if known.may_sync { " has not synced" } else { "" };
             let (ballot, applied) = (node.acceptor.ballot(), known.applied);
             let id = node.id();
-            format!("{id} acceptor {ballot} applied {applied}{leads}{scouts}{serves}{unsynced}")
+            let view = node.leader.membership();
+            format!(
+                "{id} in {view} acceptor {ballot} applied {applied}{leads}{scouts}{serves}\
+                 {unsynced}"
+            )
         });
         lines.chain([format!("at {} ms", state.time / 1_000_000)]).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, First};
 use super::explore::{Exploration, explore};
 
 /// A small world with a name.
@@ -65,6 +65,16 @@ pub const WORLDS: &[Named] = &[
             ..Bounds::NONE
         },
     },
+    Named {
+        name: "change",
+        about: "a master lets an observer vote in the place of the other voter, all links",
+        bounds: Bounds { changes: 1, first: First::Observed, view_max: 3, ..MASTER },
+    },
+    Named {
+        name: "transition",
+        about: "a transition is ended, a ballot of the master or of the voter that goes, all links",
+        bounds: Bounds { elections: 1, first: First::InTransition, view_max: 4, ..MASTER },
+    },
 ];
 
 /// Everything at once; larger than any machine: explored as far as asked.
@@ -85,16 +95,22 @@ pub const EVERYTHING: Named = Named {
 /// The first node holds the lease, by a slow clock, and only the third hears both others.
 const LEASED: Bounds = Bounds { settled: true, apart: true, clock_error: 50, ..Bounds::NONE };
 
-/// Explores every world of [`WORLDS`], and [`EVERYTHING`] up to `more` states; writes a line for
-/// each, and a history for a violation. Says whether all properties hold.
+/// The first node holds the lease, and all hear each other.
+const MASTER: Bounds = Bounds { settled: true, ..Bounds::NONE };
+
+/// Explores every world of [`WORLDS`], and [`EVERYTHING`] up to `more` states, or the one that is
+/// called `only`, up to `more` states if that is not zero; writes a line for each, and a history
+/// for a violation. Says whether all properties hold.
 ///
 /// # Errors
 /// Only those of writing.
-pub fn explore_all(more: u64, out: &mut impl Write) -> io::Result<bool> {
+pub fn explore_all(more: u64, only: Option<&str>, out: &mut impl Write) -> io::Result<bool> {
     let mut states = 0;
     let mut good = true;
-    let everything = (more > 0).then_some((&EVERYTHING, more));
-    let worlds = WORLDS.iter().map(|world| (world, u64::MAX)).chain(everything);
+    let everything = (more > 0 && only.is_none()).then_some((&EVERYTHING, more));
+    let wanted = WORLDS.iter().filter(|world| only.is_none_or(|name| name == world.name));
+    let states_max = if only.is_some() && more > 0 { more } else { u64::MAX };
+    let worlds = wanted.map(|world| (world, states_max)).chain(everything);
     for (world, states_max) in worlds {
         let found = explore(world.bounds, states_max);
         report(world, &found, out)?;

@@ -52,9 +52,7 @@ const fn elected(name: &'static str, breaks: &'static str) -> Mutant {
 /// All mutants, by the part that they sit in. A site and its line here belong together: the tidy
 /// test looks for either without the other.
 ///
-/// Some mistakes that such systems are known for are not here. While there is one view, an acceptor
-/// that takes a lower view, a quorum of the wrong view and a learner that is counted change
-/// nothing.
+/// Some mistakes that such systems are known for are not here.
 /// Rounds that start at zero do harm only if an answer to a dead process crosses the very round of
 /// the same number of its successor; no batch of seeds of a sensible size does that.
 pub const MUTANTS: &[Mutant] = &[
@@ -114,6 +112,21 @@ pub const MUTANTS: &[Mutant] = &[
     elected("OnlyWhenSilent", "a master without a quorum is left in peace"),
     simulated("election", "OneWayIsAlive", "a heartbeat heard counts as an answer to one"),
     elected("NoBackOff", "a preempted candidate tries again at once"),
+    simulated("membership", "TwoChangesInFlight", "a change is proposed beside another one"),
+    simulated("membership", "NoOldMajority", "a transition asks no majority of the old voters"),
+    simulated("membership", "ChangeBeforeHeld", "the next view before the old one is secured"),
+    simulated("membership", "PromotedBehind", "an observer that lacks slots gets a vote"),
+    simulated("membership", "ObserverCounts", "answers of nodes without a vote count"),
+    simulated("membership", "LowerViewAccepted", "a node acts for a view that is over"),
+    simulated("membership", "NodeIdReused", "a newcomer may have the id of a node that went"),
+    simulated("membership", "ViewEndsGrants", "an acceptor forgets its grant with the view"),
+    simulated("membership", "HigherViewEndsGrant", "a ballot of a higher view ends a grant"),
+    simulated("membership", "RetiredKeepsLease", "a master that goes keeps its lease"),
+    simulated(
+        "membership",
+        "MembershipForgotten",
+        "a restart begins with the settings' membership",
+    ),
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),

@@ -203,7 +203,14 @@ impl World {
 
     /// Opens a connection with any node that runs. Says whether there is one.
     pub(super) fn connect(&mut self, index: usize) -> bool {
-        let node = self.random.index(self.sites.len());
+        let mut node = self.random.index(self.sites.len());
+        // Clients know where the members are, more or less.
+        for _ in 0..4 {
+            if self.is_member(node) || self.random.chance(50) {
+                break;
+            }
+            node = self.random.index(self.sites.len());
+        }
         self.connect_with(index, node)
     }
 

@@ -96,6 +96,50 @@ counters! {
     clock_rate,
     /// Masters asked to hand over.
     hand_over,
+    /// Memberships that came into force.
+    membership_steps,
+    /// Changes of the membership asked for, of whomever.
+    changes_asked,
+    /// Changes of the membership refused.
+    changes_refused,
+    /// Changes of the membership that nobody knows the fate of.
+    changes_unknown,
+    /// Nodes added.
+    node_added,
+    /// Observers that got a vote.
+    node_promoted,
+    /// Nodes removed.
+    node_removed,
+    /// Nodes removed that were down.
+    removed_dead,
+    /// Masters removed.
+    removed_master,
+    /// Changes that put one node into the place of another.
+    replaced_one,
+    /// Changes that replaced two nodes or more at once.
+    replaced_two,
+    /// Data directories recorded.
+    identified,
+    /// Masters asked to hand over to a certain node.
+    transfer,
+    /// Directories lost, each of a node that is replaced then.
+    reset,
+    /// Isolated masters asked to remove everybody else.
+    island,
+    /// Removed nodes that started with their old disk and did not know.
+    zombie,
+    /// Removed nodes that found out when they started.
+    retired_start,
+    /// Nodes told that they were removed.
+    retired,
+    /// Node ids used a second time, which was refused.
+    id_reuse_refused,
+    /// Two operators at once, the second of whom was refused.
+    rival_refused,
+    /// Times that a membership of seven voters came into force.
+    grown_to_seven,
+    /// Times that a membership of one voter came into force.
+    shrunk_to_one,
     /// Client connections closed by the client in the middle of something.
     client_reset,
     /// Nodes that stopped because their disk failed.
@@ -116,6 +160,8 @@ counters! {
     snapshots,
     /// Snapshots of a peer installed.
     snapshots_installed,
+    /// Times that a peer was told from the log on disk.
+    log_reads,
     /// Log segments removed.
     segments_removed,
     /// Operations that succeeded.

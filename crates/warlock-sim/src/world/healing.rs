@@ -15,6 +15,10 @@ const CALM_WORK: u64 = 1500 * MILLISECOND;
 /// four elections, each of which is a patience, a lease and a heartbeat at most.
 const SERVE: u64 = 6 * SECOND;
 
+/// How long it may take until the membership is stable and known everywhere: an election and a few
+/// heartbeats.
+const SETTLE: u64 = 4 * SECOND;
+
 /// How long it may take until all nodes hold the same state.
 const CONVERGE: u64 = 10 * SECOND;
 
@@ -40,7 +44,9 @@ impl World {
             liveness.observe_served(node, self.time);
         }
         liveness.check(self.time)?;
+        self.settle_membership()?;
         self.run_until(self.time + CALM_WORK, |_| false)?;
+        self.settle_membership()?;
         self.finish_clients()?;
         self.audit()?;
         self.converge()
@@ -48,11 +54,38 @@ impl World {
 
     /// The nodes that take part: they run, and their peers know their data directory.
     fn voting(&self) -> Vec<NodeId> {
-        let voting = self
-            .sites
-            .iter()
-            .filter(|site| site.lost.is_none() && !site.is_replaced && site.process.is_some());
+        let newest = self.checks.views.newest();
+        let voting = self.sites.iter().filter(|site| {
+            let is_part = newest.is_member(site.id) && site.process.is_some();
+            is_part && site.lost.is_none() && !site.is_replaced
+        });
         voting.map(|site| site.id).collect()
+    }
+
+    /// Whether the membership in force is a stable one, and all who take part are in it.
+    fn is_settled(&self) -> bool {
+        let newest = self.checks.views.newest();
+        let knows = |node: NodeId| {
+            let process = self.sites[Self::index_of(node)].process.as_ref();
+            process.is_some_and(|process| process.node.leader.membership() == newest)
+        };
+        !newest.is_transitional() && self.voting().into_iter().all(knows)
+    }
+
+    /// No change of the membership is stuck: what is in transition becomes stable.
+    fn settle_membership(&mut self) -> Result<(), Violation> {
+        self.run_until(self.time + SETTLE, Self::is_settled)?;
+        if self.is_settled() {
+            return Ok(());
+        }
+        let newest = self.checks.views.newest();
+        let sites = self.sites.iter().filter_map(|site| {
+            let process = site.process.as_ref().filter(|_| newest.is_member(site.id))?;
+            Some(format!("{} {}", site.id, process.node.leader.membership()))
+        });
+        let sites: Vec<String> = sites.collect();
+        let sentence = format!("{newest} is in force and not settled: {}", sites.join(", "));
+        Err(Violation::liveness("settled membership", &self.voting(), sentence))
     }
 
     /// Clients ask nothing new, and wait for what they asked.

@@ -53,7 +53,10 @@ pub(super) struct Link {
 /// All links.
 #[derive(Debug)]
 pub(super) struct Network {
+    /// The nodes that there are.
     nodes: usize,
+    /// The nodes that there may be.
+    nodes_max: usize,
     pub(super) links: Vec<Link>,
     /// Counts partitions, so that the end of an old one does not end a new one.
     pub(super) partition: u32,
@@ -94,20 +97,25 @@ impl Link {
 }
 
 impl Network {
-    /// A network without connections.
-    pub(super) fn new(nodes: usize) -> Self {
-        let links = (0..nodes * nodes).map(|_| Link::default()).collect();
-        Self { nodes, links, partition: 0 }
+    /// A network without connections, and with room for further nodes.
+    pub(super) fn new(nodes: usize, nodes_max: usize) -> Self {
+        let links = (0..nodes_max * nodes_max).map(|_| Link::default()).collect();
+        Self { nodes, nodes_max, links, partition: 0 }
+    }
+
+    /// One node more.
+    pub(super) const fn grow(&mut self) {
+        self.nodes += 1;
     }
 
     /// The link from one node to another.
     pub(super) const fn link(&self, from: NodeIndex, to: NodeIndex) -> usize {
-        from * self.nodes + to
+        from * self.nodes_max + to
     }
 
     /// The ends of a link: the dialler, which sends, and the node that accepts.
     pub(super) const fn ends(&self, link: usize) -> (NodeIndex, NodeIndex) {
-        (link / self.nodes, link % self.nodes)
+        (link / self.nodes_max, link % self.nodes_max)
     }
 
     /// All ordered pairs of different nodes.

@@ -3,7 +3,7 @@
 use warlock_node::RoleStates;
 use warlock_paxos::{
     Ballot, Decision, Declined, Event, Heartbeat, Instant, LogTime, Message, NodeId, Notice, P1b,
-    P2a, P2b, ReadIndexed, Record, Slot, invariants,
+    P2a, P2aView, P2b, P2bView, ReadIndexed, Record, Slot, View, invariants,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,7 +11,7 @@ use super::World;
 use super::queue::NodeIndex;
 use super::site::Site;
 use super::weather::{MICROSECOND, MILLISECOND, SECOND};
-use crate::check::{Refusal, Violation, lease_cover};
+use crate::check::{Refusal, Violation, lease_cover, may_elect};
 use crate::history::{OpId, Outcome};
 
 /// After this time under one master commands that were asked before are done: its node was dialled
@@ -45,6 +45,7 @@ impl World {
                 self.trace_site(index, || format!("applies {slot} {batch}"));
             }
             Notice::ReadReady { ticket, allowed } => self.observe_read(index, *ticket, *allowed),
+            Notice::InForce(membership) => self.observe_in_force(index, membership),
             Notice::Serve(Some(end)) => {
                 let until = self.sites[index].clock.when(*end);
                 self.observe_serving(index, until);
@@ -61,6 +62,9 @@ impl World {
                     // What a new leader may lack is there a moment later.
                     self.checks.settled |= INVARIANTS_EVERY - 1;
                     self.observe_leading(index, *ballot, *from, *barrier);
+                }
+                if let Event::Changing(next) = event {
+                    self.observe_changing(index, next);
                 }
                 self.trace_site(index, || format!("{event:?}"));
             }
@@ -87,10 +91,15 @@ impl World {
                 self.checks.readers.observe_promise(site.id, ballot, acceptor.unknown());
             }
         }
-        let readable = self.checks.readers.observe_leading(ballot, from);
+        let Some(membership) = self.checks.views.of(ballot.view).cloned() else {
+            let sentence = format!("{ballot} leads in a view that nobody entered");
+            return self.violate("one membership a view", &[ballot.node], sentence);
+        };
+        let readable = self.checks.readers.observe_leading(ballot, from, &membership);
         self.note(readable);
-        let above = self.checks.watermarks.observe_leading(ballot, from, barrier);
+        let above = self.checks.watermarks.observe_leading(ballot, from, barrier, &membership);
         self.note(above);
+        self.checks.held.observe_leading(ballot, barrier);
     }
 
     /// A node is about to answer clients: whether it may from its own state is for its lease to
@@ -124,7 +133,8 @@ impl World {
         let (site, time) = (&self.sites[index], self.time);
         let Some(process) = &site.process else { return };
         let (Some(ballot), since) = process.master else { return };
-        if self.is_calm && !site.is_replaced && time > since + SETTLED {
+        let counts = !site.is_replaced && self.is_member(index);
+        if self.is_calm && counts && time > since + SETTLED {
             let (id, millis) = (site.id, (time - since) / MILLISECOND);
             let sentence =
                 format!("{id} gives commands up though it has known {ballot} for {millis} ms");
@@ -146,7 +156,10 @@ impl World {
             return;
         }
         let (id, now) = (self.sites[master].id, self.now(master).boot);
-        let refusals: Vec<Refusal> = self.sites.iter().map(|site| self.refusal(site, id)).collect();
+        let Some(process) = &self.sites[master].process else { return };
+        let voters = process.node.leader.membership().voters().iter();
+        let voters = voters.map(|&voter| &self.sites[Self::index_of(voter)]);
+        let refusals: Vec<Refusal> = voters.map(|site| self.refusal(site, id)).collect();
         let span = end.since(now).nanos();
         let covered = lease_cover(id, span, &refusals, Self::RHO_PER_MILLE);
         self.note(covered);
@@ -202,6 +215,7 @@ impl World {
         let (id, digest) = (site.id, process.shared.store.digest());
         let forward = self.checks.immutability.observe_image(id, slot);
         self.note(forward);
+        self.checks.held.observe_installed(id, slot);
         let equal = self.checks.digests.observe_digest(id, slot, digest);
         self.note(equal);
         self.trace_site(index, || format!("installs a snapshot of all below {slot}"));
@@ -215,14 +229,27 @@ impl World {
             // What counts is the highest that was promised or accepted; a refusal may tell of a
             // ballot that is not durable yet, and answers that waited for the disk may come late.
             Message::P1b(P1b { asked, promised, unknown, .. }) if asked == promised => {
+                self.observe_promise(index, *promised);
                 self.checks.readers.observe_promise(id, *promised, unknown);
                 self.observe_told(id, *promised)
             }
             Message::P2b(P2b { asked, promised, slot, held }) if asked == promised => {
+                self.observe_acts(index, asked.view, "accepts");
                 self.checks.immutability.observe_told_durable(id, *held);
                 self.checks.watermarks.observe_accepted(id, *asked, *slot);
                 self.observe_accepted(index, *asked, *slot);
                 self.observe_told(id, *promised)
+            }
+            Message::P2bView(P2bView { asked, promised, .. }) if asked == promised => {
+                self.observe_acts(index, asked.view, "accepts a membership");
+                Ok(())
+            }
+            Message::Ack(ack) if ack.granted => {
+                self.observe_acts(index, ack.view, "grants a lease");
+                Ok(())
+            }
+            Message::P2aView(P2aView { ballot, charter }) => {
+                self.checks.views.observe_proposed(*ballot, charter)
             }
             Message::P2a(p2a) => self.observe_proposed(p2a),
             Message::Declined(Declined { ballot, from_sequence }) => {
@@ -301,6 +328,11 @@ impl World {
         let next = roles.leader.applied;
         let kept = self.checks.immutability.observe_restart(id, next, recorded);
         self.note(kept);
+        self.checks.held.observe_restart(id, &roles.acceptor);
+        if let Some(accepted) = &roles.acceptor.reconfiguration {
+            let lawful = self.checks.views.observe_accepted(id, accepted);
+            self.note(lawful);
+        }
     }
 
     /// A process ends: its right to serve and its knowledge of the log time end with it.
@@ -308,11 +340,18 @@ impl World {
         let (id, time) = (self.sites[index].id, self.time);
         self.checks.exclusion.observe_stopped(id, time);
         // A quorum of nodes that have just started may set the log time anew.
-        let is_known = self.is_time_known(Some(index));
-        if !is_known && self.time_losses.last().is_none_or(|loss| loss.1 < u64::MAX) {
-            self.time_losses.push((time, u64::MAX));
+        if !self.is_time_known(Some(index)) {
+            self.lose_time();
         }
     }
+
+    /// From now on the log time may be set anew.
+    pub(super) fn lose_time(&mut self) {
+        if self.time_losses.last().is_none_or(|loss| loss.1 < u64::MAX) {
+            self.time_losses.push((self.time, u64::MAX));
+        }
+    }
+
     /// A clock stands still without seeing it. From then on log clocks may be apart by the length
     /// of the freeze, and a key set by one that lags loses as much of its time when another is
     /// heard: no bound of clock rates covers that.
@@ -349,13 +388,18 @@ impl World {
         most.saturating_sub(least) <= AGREED_MICROS
     }
 
-    /// Whether every quorum has a node that knows the log time, without counting `except`.
-    fn is_time_known(&self, except: Option<NodeIndex>) -> bool {
-        let knowing = self.sites.iter().enumerate().filter(|(index, site)| {
-            let knows = site.process.as_ref().is_some_and(|process| process.log_clock.is_some());
-            Some(*index) != except && knows
-        });
-        knowing.count() >= self.sites.len().div_ceil(2)
+    /// Whether every quorum has a node that knows the log time, without counting `except`: in the
+    /// newest view, and in the one before, of which there may be a leader yet.
+    pub(super) fn is_time_known(&self, except: Option<NodeIndex>) -> bool {
+        let views = &self.checks.views;
+        let newest = views.newest();
+        let before = views.of(View::new(newest.view().number() - 1));
+        let ignorant = |node: NodeId| {
+            let index = Self::index_of(node);
+            let process = self.sites[index].process.as_ref();
+            Some(index) == except || process.is_none_or(|process| process.log_clock.is_none())
+        };
+        [Some(newest), before].into_iter().flatten().all(|it| !may_elect(it, ignorant))
     }
 
     /// The state of a node differs from the master's.
@@ -417,9 +461,10 @@ impl World {
         let connected: Vec<String> =
             node.leader.connected(now).iter().map(NodeId::to_string).collect();
         format!(
-            "{} ballot {} leads {} scouts {} master {} applied {} connected [{}] unsynced {} \
-             digest {:016x}{}",
+            "{} in {} ballot {} leads {} scouts {} master {} applied {} connected [{}] unsynced \
+             {} digest {:016x}{}",
             site.name,
+            node.leader.membership(),
             node.acceptor.ballot(),
             text(node.leader.leads()),
             text(node.leader.scouts_with()),

@@ -45,6 +45,8 @@ pub(super) enum Event {
     NodeClosed { client: usize, connection: u32 },
     /// Something goes wrong.
     Fault,
+    /// Operators do something with the membership.
+    Operate,
     /// Something goes right again.
     Mend(Mend),
 }

@@ -9,7 +9,7 @@ pub(super) mod start;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use warlock_node::{Host, Shared, SnapshotDesk, SnapshotJob};
+use warlock_node::{Host, Shared, SnapshotDesk};
 use warlock_paxos::{Ballot, Incarnation, Instant, LogTime, Node, NodeId, Slot};
 use warlock_wal::{FaultyDisk, Identity, Wal};
 
@@ -87,8 +87,8 @@ pub(super) struct Process {
     pub(super) syncing_since: u64,
     /// The master that it knows, and since when it has and nothing hinders it.
     pub(super) master: (Option<Ballot>, u64),
-    /// Work that the snapshot thread has not done, the first of it under way.
-    pub(super) jobs: VecDeque<SnapshotJob>,
+    /// When the snapshot thread will have made the step that it is at.
+    pub(super) desk_at: Option<u64>,
     /// The highest ballot given to the log.
     pub(super) ballot: Ballot,
     /// Mailboxes wait for an event.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::operator::Changes;
 use crate::random::Random;
 use crate::run::Options;
 
@@ -76,17 +77,33 @@ pub(super) struct Weather {
     pub(super) request_timeout: u64,
     pub(super) segment_bytes: u64,
     pub(super) snapshot_after: u64,
+    /// Bytes of the log that a node keeps in memory for others.
+    pub(super) log_kept: usize,
     pub(super) unreliable: usize,
     pub(super) crash_in_recovery: u64,
     /// In parts of a thousand: how often another client looks while one writes, and after it.
     pub(super) gossip: u64,
     pub(super) weights: Weights,
     pub(super) mix: Mix,
+    /// What becomes of the membership.
+    pub(super) changes: Changes,
 }
 
 impl Weather {
     /// Draws the options of a run.
-    pub(super) fn drawn(random: &mut Random, options: &Options) -> Self {
+    pub(super) fn drawn(seed: u64, random: &mut Random, options: &Options) -> Self {
+        let mut weather = Self::drawn_without_changes(random, options);
+        weather.changes = Changes::drawn(seed, options);
+        if weather.changes.every > 0 {
+            // Whoever is a minority of one membership may be all of another: no disk breaks its
+            // promises where nodes come and go, but for directories that are lost whole.
+            weather.unreliable = 0;
+            weather.weights = weather.weights.without_broken_promises();
+        }
+        weather
+    }
+
+    fn drawn_without_changes(random: &mut Random, options: &Options) -> Self {
         let drawn = random.pick(&[3, 3, 3, 3, 3, 3, 5, 5, 5, 7, 4, 2, 1]);
         let nodes = options.nodes.map_or(drawn, usize::from);
         let minority = (nodes - 1) / 2;
@@ -123,11 +140,13 @@ impl Weather {
             request_timeout: random.pick(&[300, 1_000, 3_000]) * MILLISECOND,
             segment_bytes: random.pick(&[12, 16, 32, 64]) * 1024,
             snapshot_after: random.pick(&[8, 40, 200, 1_000]) * 1024,
+            log_kept: random.pick(&[0, 1, 64]) * 1024,
             unreliable,
             crash_in_recovery: random.pick(&[0, 0, 100_000, 400_000]),
             weights: Weights::drawn(random, unreliable > 0),
             mix: Mix::drawn(random),
             gossip: random.pick(&[0, 0, 0, 300, 1000]),
+            changes: Changes::default(),
         }
     }
 }
@@ -172,6 +191,12 @@ impl Weights {
             drawn.rot = weight(8);
         }
         drawn
+    }
+}
+
+impl Weights {
+    const fn without_broken_promises(self) -> Self {
+        Self { wipe: 0, old_image: 0, disk_lie: 0, misdirect: 0, rot: 0, ..self }
     }
 }
 

@@ -15,6 +15,20 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         .categories(&["@fast", "@connection"])
         .docs("1.0.0", "connection", "O(1)", "Echo the given string")
         .arguments(&[string("message")]),
+    command(CommandId::ReadOnly, "readonly", -1, Class::Connection)
+        .flags(&["loading", "stale", "fast"])
+        .categories(&["@fast", "@connection"])
+        .docs(
+            "3.0.0",
+            "cluster",
+            "O(1)",
+            "Let reads of this connection show a state that may be old",
+        )
+        .arguments(&[token("any", "ANY").optional()]),
+    command(CommandId::ReadWrite, "readwrite", 1, Class::Connection)
+        .flags(&["loading", "stale", "fast"])
+        .categories(&["@fast", "@connection"])
+        .docs("3.0.0", "cluster", "O(1)", "End what READONLY began"),
     command(CommandId::Select, "select", 2, Class::Connection)
         .flags(&["loading", "stale", "fast"])
         .categories(&["@fast", "@connection"])

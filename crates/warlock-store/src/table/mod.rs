@@ -25,8 +25,8 @@ pub enum CommandId {
     Append, Auth, Client, Command, Config, DbSize, Decr, DecrBy, Del, Echo, Exists, Expire,
     ExpireAt, ExpireTime, FlushAll, FlushDb, Get, GetDel, GetEx, GetSet, Hello, Incr, IncrBy,
     IncrByFloat, Info, Keys, MGet, MSet, MSetNx, PExpire, PExpireAt, PExpireTime, PSetEx, PTtl,
-    Persist, Ping, Quit, RandomKey, Rename, RenameNx, Reset, Role, Scan, Select, Set, SetEx,
-    SetNx, StrLen, Time, Ttl, Type, Unlink, Wait, Warlock,
+    Persist, Ping, Quit, RandomKey, ReadOnly, ReadWrite, Rename, RenameNx, Reset, Role, Scan,
+    Select, Set, SetEx, SetNx, StrLen, Time, Ttl, Type, Unlink, Wait, Warlock,
 }
 
 /// Who executes a command.

@@ -4,8 +4,8 @@ use std::thread;
 
 use proptest::prelude::*;
 use warlock_store::conformance::Replica;
-use warlock_store::limits::SNAPSHOT_CHUNK_LENGTH;
-use warlock_store::{Applier, Options, RestoreError, SnapshotStream};
+use warlock_store::limits::{SNAPSHOT_CHUNK_LENGTH, SNAPSHOT_STEP_LENGTH};
+use warlock_store::{Applier, Options, RestoreError, SnapshotStep, SnapshotStream};
 
 use crate::small;
 
@@ -103,6 +103,96 @@ fn chunks_are_bounded_but_for_large_values() {
     let mut copy = Replica::new(small());
     copy.restore(&chunks).unwrap();
     assert_eq!(copy.reader.checkpoint(), replica.reader.checkpoint());
+}
+
+/// Sets what the log cannot see of a state: how its tables grew.
+fn filled_in_another_way(replica: &mut Replica<Applier>, keys: u32) {
+    fill(replica, keys);
+    let chunks: Vec<_> = replica.backend.snapshot().collect();
+    let before = replica.reader.checkpoint();
+    fill(replica, 4 * keys);
+    for key in (keys / 2)..(4 * keys) {
+        replica.apply(&[b"DEL", format!("key:{key}").as_bytes()]);
+    }
+    replica.restore(&chunks).unwrap();
+    assert_eq!(replica.reader.checkpoint(), before);
+}
+
+#[test]
+fn two_replicas_write_the_same_bytes_for_the_same_slot() {
+    for shards in [1, 2, 64] {
+        let options = Options { hash_seed: 5, shards };
+        let (mut one, mut two) =
+            (Replica::new(warlock_store::new(options)), Replica::new(warlock_store::new(options)));
+        fill(&mut one, 5_000);
+        filled_in_another_way(&mut two, 5_000);
+        let still: Vec<_> = one.backend.snapshot().collect();
+        let mut stream = two.backend.snapshot();
+        let mut moving = Vec::new();
+        for key in 0.. {
+            match stream.step() {
+                SnapshotStep::Chunk(chunk) => moving.push(chunk),
+                SnapshotStep::More => write(&mut two, key * 3, "during"),
+                SnapshotStep::End => break,
+                SnapshotStep::Inexact => panic!("the image is exact"),
+            }
+        }
+        assert_eq!(still, moving, "{shards} shards");
+    }
+}
+
+#[test]
+fn one_step_copies_little() {
+    let options = Options { hash_seed: 5, shards: 1 };
+    let mut replica = Replica::new(warlock_store::new(options));
+    let value = vec![b'v'; 10_000];
+    for key in 0..500_u32 {
+        replica.apply(&[b"SET", &key.to_le_bytes(), &value]);
+    }
+    let mut stream = replica.backend.snapshot();
+    let (mut before, mut most) = (0, 0);
+    while !matches!(stream.step(), SnapshotStep::End) {
+        let (given, all) = stream.progress();
+        assert_eq!(all, 500);
+        most = most.max(given - before);
+        before = given;
+    }
+    assert_eq!(before, 500);
+    assert!(
+        most * 10_000 <= 3 * SNAPSHOT_STEP_LENGTH as u64 / 2 + 10_000,
+        "{most} items in one step"
+    );
+}
+
+#[test]
+fn several_threads_restore_one_snapshot() {
+    let options = Options { hash_seed: 5, shards: 16 };
+    let mut replica = Replica::new(warlock_store::new(options));
+    fill(&mut replica, 30_000);
+    for key in 0..1_000 {
+        replica.apply(&[b"PEXPIRE", format!("key:{key}").as_bytes(), b"5000"]);
+    }
+    let chunks: Vec<_> = replica.backend.snapshot().collect();
+    let mut copy = Replica::new(warlock_store::new(options));
+    let restore = copy.backend.restore();
+    restore.chunk(&chunks[0]).unwrap();
+    thread::scope(|scope| {
+        for first in 1..4 {
+            let (restore, chunks) = (&restore, &chunks);
+            scope.spawn(move || {
+                for chunk in chunks[first..].iter().step_by(3) {
+                    restore.chunk(chunk).unwrap();
+                }
+            });
+        }
+    });
+    let restored = restore.finish().unwrap();
+    assert_eq!(restored.checkpoint(), replica.reader.checkpoint());
+    drop(copy.backend.install(restored));
+    assert_eq!(copy.reader.checkpoint(), replica.reader.checkpoint());
+    assert_eq!(copy.backend.next_deadline_us(), replica.backend.next_deadline_us());
+    let again: Vec<_> = copy.backend.snapshot().collect();
+    assert_eq!(again, chunks);
 }
 
 #[test]

@@ -6,8 +6,15 @@ use warlock_paxos::{Ballot, LogTime, NodeId, Slot, View};
 use super::SnapshotMeta;
 use crate::limits::MEMBERSHIP_BYTES_MAX;
 
-/// Version of the snapshot format that this program writes.
-pub(super) const VERSION: u32 = 1;
+/// Newest version of the snapshot format that this program knows.
+pub(super) const VERSION: u32 = VERSION_WITH_MEMBERSHIP;
+
+/// Version of a snapshot in which the membership of the settings is in force.
+const VERSION_ALONE: u32 = 1;
+
+/// Version of a snapshot that says which membership is in force: a program that knows nothing of
+/// that must not start from it.
+const VERSION_WITH_MEMBERSHIP: u32 = 2;
 
 /// Length of the header without the membership in bytes.
 pub(super) const HEADER_LENGTH: usize = 8 + 4 + 4 + 8 + 24 + 8 + 4;
@@ -81,7 +88,10 @@ pub(super) fn encode_header(meta: &SnapshotMeta) -> (Vec<u8>, Tally) {
     let mut header = Vec::with_capacity(HEADER_LENGTH + membership.len());
     header.put_slice(MAGIC);
     header.put_u32_le(0);
-    header.put_u32_le(VERSION);
+    header.put_u32_le(match membership.is_empty() {
+        true => VERSION_ALONE,
+        false => VERSION_WITH_MEMBERSHIP,
+    });
     header.put_u64_le(slot.position());
     header.put_u64_le(ballot.view.number());
     header.put_u64_le(ballot.round);

@@ -15,7 +15,7 @@ use crate::error::{Doing, IoError};
 use crate::limits::SNAPSHOTS_KEPT;
 
 pub use read::SnapshotReader;
-pub use write::{SnapshotReceiver, SnapshotWriter};
+pub use write::{SealedSnapshot, SnapshotReceiver, SnapshotWriter};
 
 /// What a snapshot says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub struct SnapshotMeta {
     pub ballot: Ballot,
     /// Log time of the newest batch in it.
     pub log_time: LogTime,
-    /// The membership in force, encoded by the host; at most
+    /// The membership in force, encoded by the host, or nothing while that is the one of the
+    /// settings, so that programs can read the snapshot that know no other; at most
     /// [`MEMBERSHIP_BYTES_MAX`](crate::limits::MEMBERSHIP_BYTES_MAX) long.
     pub membership: Vec<u8>,
 }
@@ -72,6 +73,25 @@ impl<D: Disk> Snapshots<D> {
         SnapshotReceiver::begin(self.clone(), slot, length)
     }
 
+    /// The disk that they are on.
+    #[must_use]
+    pub const fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Removes every snapshot, durably; the log must not count on any of them.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn remove_all(&self) -> Result<(), SnapshotError> {
+        for slot in self.slots()? {
+            let file = name(slot);
+            self.disk.remove(&file).doing("remove", &file)?;
+        }
+        self.disk.sync_directory().doing("sync", ".")?;
+        Ok(())
+    }
+
     /// Opens the snapshot of the slots below `slot`.
     ///
     /// # Errors
@@ -85,11 +105,19 @@ impl<D: Disk> Snapshots<D> {
     /// # Errors
     /// [`SnapshotError::Io`] or [`SnapshotError::NewerVersion`]; damage is not an error here.
     pub fn newest(&self) -> Result<NewestSnapshot, SnapshotError> {
+        self.newest_without(&[])
+    }
+
+    /// The same, but the snapshots of these slots count as damaged.
+    pub(crate) fn newest_without(
+        &self,
+        distrusted: &[Slot],
+    ) -> Result<NewestSnapshot, SnapshotError> {
         let mut newest = NewestSnapshot::default();
         for slot in self.slots()?.into_iter().rev() {
             let file = name(slot);
             match self.verify(&file) {
-                Ok(meta) if meta.slot == slot => {
+                Ok(meta) if meta.slot == slot && !distrusted.contains(&slot) => {
                     newest.snapshot = Some(meta);
                     break;
                 }

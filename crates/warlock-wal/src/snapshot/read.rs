@@ -47,6 +47,12 @@ impl<F: DiskFile> SnapshotReader<F> {
         &self.meta
     }
 
+    /// Whether every chunk was read, and the whole file is in order.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
     /// Length of the file in bytes.
     #[must_use]
     pub const fn length(&self) -> u64 {

@@ -5,10 +5,10 @@ use std::io::IoSlice;
 use warlock_paxos::{Slot, mutant};
 
 use super::format::{self, Tally};
-use super::{SnapshotError, SnapshotMeta, Snapshots};
+use super::{SnapshotError, SnapshotMeta, SnapshotReader, Snapshots};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
-use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
+use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_RECEIVED_SYNC_BYTES, SNAPSHOT_SYNC_BYTES};
 use crate::segment::TEMPORARY_SUFFIX;
 
 /// A snapshot being written. Until [`finish`](Self::finish) returned it does not exist; dropping
@@ -26,7 +26,7 @@ impl<D: Disk> SnapshotWriter<D> {
         meta: &SnapshotMeta,
     ) -> Result<Self, SnapshotError> {
         let (header, tally) = format::encode_header(meta);
-        let mut temporary = Temporary::create(snapshots, "own", meta.slot)?;
+        let mut temporary = Temporary::create(snapshots, "own", meta.slot, SNAPSHOT_SYNC_BYTES)?;
         temporary.write(&mut [IoSlice::new(&header)], 0, tally.length)?;
         Ok(Self { temporary, slot: meta.slot, tally })
     }
@@ -88,7 +88,7 @@ impl<D: Disk> SnapshotReceiver<D> {
         slot: Slot,
         length: u64,
     ) -> Result<Self, SnapshotError> {
-        let temporary = Temporary::create(snapshots, "peer", slot)?;
+        let temporary = Temporary::create(snapshots, "peer", slot, SNAPSHOT_RECEIVED_SYNC_BYTES)?;
         temporary.file.allocate(length).doing("allocate", &temporary.name)?;
         Ok(Self { temporary, slot, length, received: 0 })
     }
@@ -126,21 +126,62 @@ impl<D: Disk> SnapshotReceiver<D> {
         self.received == self.length
     }
 
-    /// Verifies every byte, and makes the snapshot durable and visible.
+    /// Makes durable what came, and opens it to be verified.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] if it is not complete, not in order or not for the right slot;
-    /// it is then absent. [`SnapshotError::Io`].
-    pub fn finish(mut self) -> Result<SnapshotMeta, SnapshotError> {
+    /// [`SnapshotError::Damaged`] if it is not complete or not for the right slot; it is then
+    /// absent. [`SnapshotError::Io`].
+    pub fn seal(mut self) -> Result<SealedSnapshot<D>, SnapshotError> {
         self.temporary.sync()?;
         // What the disk holds is verified, not what the cache remembers.
         let Temporary { file, name, snapshots, .. } = &self.temporary;
         file.drop_cache().doing("drop the cache of", name)?;
-        let meta = snapshots.verify(name)?;
-        if !self.is_complete() || meta.slot != self.slot {
+        let reader = snapshots.open_file(name)?;
+        if !self.is_complete() || reader.meta().slot != self.slot {
             return Err(SnapshotError::Damaged { file: name.clone(), offset: 0 });
         }
-        self.temporary.install(self.slot)?;
+        Ok(SealedSnapshot { temporary: self.temporary, reader })
+    }
+
+    /// Verifies every byte, and makes the snapshot visible.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal), and [`SnapshotError::Damaged`] if it is not in order.
+    pub fn finish(self) -> Result<SnapshotMeta, SnapshotError> {
+        let mut sealed = self.seal()?;
+        while sealed.next_chunk()?.is_some() {}
+        sealed.install()
+    }
+}
+
+/// A snapshot of a peer that came as a whole, and is being verified. Until
+/// [`install`](Self::install) returned it does not exist; dropping it gives it up.
+#[derive(Debug)]
+pub struct SealedSnapshot<D: Disk> {
+    temporary: Temporary<D>,
+    reader: SnapshotReader<D::File>,
+}
+
+impl<D: Disk> SealedSnapshot<D> {
+    /// The next chunk, verified; `None` after the last one, once the whole file is verified.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] if the file is not what was written, [`SnapshotError::Io`].
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        self.reader.next_chunk()
+    }
+
+    /// Makes the snapshot visible.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`]; the snapshot is then absent, or complete after all.
+    ///
+    /// # Panics
+    /// If not all chunks were read, so that nobody knows whether it is in order.
+    pub fn install(mut self) -> Result<SnapshotMeta, SnapshotError> {
+        assert!(self.reader.is_finished(), "a snapshot is verified before it is installed");
+        let meta = self.reader.meta().clone();
+        self.temporary.install(meta.slot)?;
         Ok(meta)
     }
 }
@@ -152,23 +193,30 @@ struct Temporary<D: Disk> {
     file: D::File,
     name: String,
     unsynced: u64,
+    /// It is synced when so much is not.
+    sync_bytes: u64,
     is_installed: bool,
 }
 
 impl<D: Disk> Temporary<D> {
-    fn create(snapshots: Snapshots<D>, origin: &str, slot: Slot) -> Result<Self, IoError> {
+    fn create(
+        snapshots: Snapshots<D>,
+        origin: &str,
+        slot: Slot,
+        sync_bytes: u64,
+    ) -> Result<Self, IoError> {
         let name = match mutant!(SnapshotWithoutRename) {
             false => format!("{}.{origin}{TEMPORARY_SUFFIX}", super::name(slot)),
             true => super::name(slot),
         };
         let file = snapshots.disk.create(&name).doing("create", &name)?;
-        Ok(Self { snapshots, file, name, unsynced: 0, is_installed: false })
+        Ok(Self { snapshots, file, name, unsynced: 0, sync_bytes, is_installed: false })
     }
 
     fn write(&mut self, parts: &mut [IoSlice<'_>], start: u64, end: u64) -> Result<(), IoError> {
         self.file.write_at(parts, start).doing("write", &self.name)?;
         self.unsynced += end - start;
-        if self.unsynced >= SNAPSHOT_SYNC_BYTES {
+        if self.unsynced >= self.sync_bytes {
             self.sync()?;
         }
         Ok(())

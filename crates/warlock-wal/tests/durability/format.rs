@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Buf;
+use warlock_paxos::encode_charter;
 use warlock_wal::FaultyDisk;
 
 use crate::model::{
-    FIRST_SEGMENT, OPTIONS, Op, Run, accept, ballot, batch, decided, meta, promise,
+    FIRST_SEGMENT, OPTIONS, Op, Run, accept, accept_view, ballot, batch, charter, decided,
+    in_force, meta, promise,
 };
 
 const FORMAT: &str = include_str!("../../FORMAT.md");
@@ -167,7 +169,7 @@ fn snapshot_is_as_described() {
     let length = header.length() + membership.len();
     assert_eq!(header.slice("magic"), b"WLKsnaps");
     assert_eq!(header.number("checksum"), header.checksum(length));
-    assert_eq!(header.number("version"), 1);
+    assert_eq!(header.number("version"), 2, "it has a membership");
     assert_eq!(header.number("slot"), 2);
     assert_eq!(header.number("ballot round"), 4);
     assert_eq!(header.number("log time"), 2000);
@@ -198,4 +200,40 @@ fn identity_is_as_described() {
         assert_eq!(identity.number("name length"), 4);
         assert_eq!(&block[identity.length()..identity.length() + 4], b"test");
     }
+}
+
+#[test]
+fn membership_is_as_described() {
+    let disk = FaultyDisk::new(0);
+    let ops = [
+        Op::Append(in_force(2)),
+        Op::Append(accept_view(3, 4)),
+        Op::Sync,
+        Op::Append(in_force(3)),
+        Op::Append(accept_view(4, 5)),
+        Op::Sync,
+    ];
+    assert!(Run::new().perform(&disk, &ops).is_some());
+    let file = disk.content("membership").unwrap();
+    assert_eq!(file.len(), 2 * 4096);
+    for block in file.chunks(4096) {
+        let views = Bytes::new(block, "## Membership");
+        assert_eq!(views.slice("magic"), b"WLKviews");
+        assert_eq!(views.number("checksum"), views.checksum(4096));
+        assert_eq!(views.number("version"), 1);
+        assert_eq!(views.number("length"), 4096);
+        assert_eq!(views.number("edition"), 2);
+        assert_eq!(views.number("ballot view"), 1);
+        assert_eq!(views.number("ballot round"), 5);
+        assert_eq!(views.number("ballot node"), 2);
+        let (in_force, accepted) = (encode_charter(&charter(3)), encode_charter(&charter(4)));
+        assert_eq!(views.number("in force length"), in_force.len() as u64);
+        assert_eq!(views.number("accepted length"), accepted.len() as u64);
+        let contents = [in_force, accepted].concat();
+        assert_eq!(&block[views.length()..views.length() + contents.len()], contents);
+    }
+    let segment = disk.content(FIRST_SEGMENT).unwrap();
+    assert_eq!(Bytes::new(&segment, "Segment header:").number("version"), 2);
+    let mark = Bytes::new(&segment[8192..], "Mark:");
+    assert_eq!(Bytes::new(mark.slice("summary"), "Summary, true").number("edition"), 2);
 }

@@ -188,14 +188,14 @@ fn a_later_format_is_refused_by_name() {
     let mut content = disk.content(FIRST_SEGMENT).unwrap();
     for copy in [0, 2048] {
         let copy = &mut content[copy..copy + 256];
-        copy[12] = 2;
+        copy[12] = 9;
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&copy[..8]), &copy[12..]);
         copy[8..12].copy_from_slice(&checksum.to_le_bytes());
     }
     let file = disk.open(FIRST_SEGMENT).unwrap();
     file.write_at(&mut [IoSlice::new(&content)], 0).unwrap();
     let error = open(&disk).unwrap_err();
-    assert!(matches!(error, WalError::NewerVersion { version: 2, .. }));
+    assert!(matches!(error, WalError::NewerVersion { version: 9, .. }));
     assert!(error.to_string().contains(FIRST_SEGMENT), "{error}");
 }
 

@@ -18,12 +18,17 @@ fn errors_of_the_log_say_what_happened_and_what_to_do() {
         (WalError::from(io_error()), "cannot sync wal-1: no such luck"),
         (WalError::Poisoned, "the log stopped after an earlier disk error: restart"),
         (
-            WalError::NewerVersion { file: file(), version: 9 },
-            "wal-1 has format version 9, this program knows up to 1: upgrade it",
+            WalError::NewerVersion { file: file(), version: 9, known: 2 },
+            "wal-1 has format version 9, this program knows up to 2: upgrade it",
         ),
         (
             WalError::LogMissing,
             "the log files of this data directory are gone: the node must join anew (reset)",
+        ),
+        (
+            WalError::MembershipLost,
+            "the membership of this data directory is gone or damaged: the node must join anew \
+             (reset)",
         ),
         (
             WalError::from(SnapshotError::Damaged { file: file(), offset: 7 }),
@@ -31,7 +36,7 @@ fn errors_of_the_log_say_what_happened_and_what_to_do() {
         ),
         (
             WalError::from(SnapshotError::NewerVersion { file: file(), version: 9 }),
-            "wal-1 has format version 9, this program knows up to 1: upgrade it",
+            "wal-1 has format version 9, this program knows up to 2: upgrade it",
         ),
         (WalError::from(SnapshotError::Absent { file: file() }), "there is no wal-1"),
         (

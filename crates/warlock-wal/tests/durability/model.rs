@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Ballot, Batch, Incarnation, LogTime, NodeId, Origin, PValue, Proposal, Record, Slot, Stamp,
-    View,
+    Ballot, Batch, Charter, Incarnation, LogTime, Membership, NodeId, Origin, PValue, Proposal,
+    Reconfiguration, Record, Slot, Stamp, View, encode_charter,
 };
 use warlock_wal::{
     Disk, FaultyDisk, Identity, Note, Recovered, SnapshotMeta, Snapshots, Wal, WalError, WalOptions,
@@ -61,12 +61,28 @@ pub(crate) fn decided(slot: u64) -> Record {
     Record::Decided { slot: Slot::new(slot) }
 }
 
+/// The membership of a view, with long addresses now and then.
+pub(crate) fn charter(view: u64) -> Charter {
+    let address = "n".repeat(if view.is_multiple_of(3) { 250 } else { 9 });
+    let voters = (1..=7).map(|node| (NodeId::new(node), address.clone()));
+    Membership::founded(View::new(view), voters).charter().clone()
+}
+
+pub(crate) fn accept_view(view: u64, round: u64) -> Record {
+    Record::AcceptView(Reconfiguration { ballot: ballot(round), charter: charter(view) })
+}
+
+pub(crate) fn in_force(view: u64) -> Record {
+    Record::InForce(charter(view))
+}
+
 pub(crate) fn meta(slot: u64, round: u64) -> SnapshotMeta {
     SnapshotMeta {
         slot: Slot::new(slot),
         ballot: ballot(round),
         log_time: LogTime::from_micros(slot * 1000),
-        membership: vec![1, 2, 3, slot as u8],
+        // Older than what the log has.
+        membership: encode_charter(&charter(1)),
     }
 }
 
@@ -102,9 +118,17 @@ pub(crate) fn workload(rounds: u64) -> Vec<Op> {
             ops.push(Op::Sync);
             slot += 2;
         }
+        ops.push(Op::Append(accept_view(round + 1, round)));
+        if round % 2 == 0 {
+            ops.push(Op::Sync);
+        }
         ops.push(Op::Append(learn(slot - 1, round + 1, 50)));
         ops.push(Op::Append(decided(slot - 1)));
         ops.push(Op::Sync);
+        if round % 2 == 1 {
+            ops.push(Op::Append(in_force(round + 1)));
+            ops.push(Op::Sync);
+        }
         if round % 2 == 0 {
             ops.push(Op::Snapshot(slot - 3));
         }
@@ -122,6 +146,8 @@ pub(crate) struct Facts {
     pub(crate) decided: Slot,
     pub(crate) accepted: BTreeMap<Slot, (Ballot, Batch)>,
     pub(crate) learned: BTreeMap<Slot, Batch>,
+    pub(crate) in_force: Option<Charter>,
+    pub(crate) reconfiguration: Option<Reconfiguration>,
     pub(crate) snapshot: Slot,
     pub(crate) starts: u64,
 }
@@ -133,6 +159,8 @@ impl Facts {
             decided: Slot::FIRST,
             accepted: BTreeMap::new(),
             learned: BTreeMap::new(),
+            in_force: None,
+            reconfiguration: None,
             snapshot: Slot::FIRST,
             starts: 0,
         }
@@ -150,6 +178,14 @@ impl Facts {
                 self.learned.insert(*slot, batch.clone());
             }
             Record::Decided { slot } => self.decided = self.decided.max(*slot),
+            Record::AcceptView(accepted) => {
+                self.ballot = accepted.ballot;
+                self.reconfiguration = Some(accepted.clone());
+            }
+            Record::InForce(charter) => {
+                self.in_force = Some(charter.clone());
+                self.reconfiguration = None;
+            }
         }
     }
 
@@ -162,9 +198,17 @@ impl Facts {
                 .map(|pvalue| (pvalue.slot, (pvalue.ballot, pvalue.batch.clone())))
                 .collect(),
             learned: recovered.learned.iter().cloned().collect(),
+            in_force: recovered.membership.clone(),
+            reconfiguration: recovered.reconfiguration.clone(),
             snapshot: recovered.snapshot.as_ref().map_or(Slot::FIRST, |meta| meta.slot),
             starts: 0,
         }
+    }
+
+    /// What is known of memberships: the snapshot has one too.
+    fn views(&self) -> (Option<Charter>, Option<Reconfiguration>) {
+        let of_snapshot = (self.snapshot > Slot::FIRST).then(|| charter(1));
+        (self.in_force.clone().or(of_snapshot), self.reconfiguration.clone())
     }
 
     /// The content of the log from the slot on that a snapshot ends with.
@@ -276,6 +320,17 @@ impl Run {
             is_old || is_new,
             "{story}: the log is neither old nor new: {log:?}, {acknowledged:?}, {tried:?}"
         );
+        let views = [acknowledged, tried].map(|facts| {
+            let snapshot = found.snapshot;
+            Facts { snapshot, ..facts.clone() }.views()
+        });
+        assert!(
+            views.contains(&found.views()),
+            "{story}: the membership is neither old nor new: {:?}, {views:?}",
+            found.views()
+        );
+        // Whatever was appended after a membership is there only with it.
+        assert!(!is_new || is_old || found.views() == views[1], "{story}: an older membership");
         // A watermark is worth nothing without the records that were written with it.
         let most = if is_new { tried } else { acknowledged }.decided;
         assert!(
@@ -316,6 +371,9 @@ impl Run {
         let found = Facts::from(recovered);
         let facts = &self.acknowledged;
         assert!(found.ballot >= facts.ballot, "{story}: P2: {}", found.ballot);
+        let snapshot = found.snapshot;
+        let views = Facts { snapshot, ..facts.clone() }.views();
+        assert_eq!(found.views(), views, "{story}: the membership");
         let base = found.snapshot;
         let is_unknown = |slot: &Slot| recovered.unknown.iter().any(|range| range.contains(*slot));
         for (slot, accepted) in facts.accepted.range(base..) {

@@ -139,14 +139,14 @@ fn a_snapshot_of_a_later_version_is_not_passed_over_for_an_older_one() {
     }
     let mut header = disk.content(&name(9)).unwrap();
     header.truncate(HEADER_LENGTH + meta(9, 3).membership.len());
-    header[12] = 2;
+    header[12] = 9;
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&header[..8]), &header[12..]);
     header[8..12].copy_from_slice(&checksum.to_le_bytes());
     let file = warlock_wal::Disk::open(&disk, &name(9)).unwrap();
     warlock_wal::DiskFile::write_at(&file, &mut [std::io::IoSlice::new(&header)], 0).unwrap();
     let snapshots = Snapshots::new(disk.clone());
     for error in [snapshots.newest().unwrap_err(), snapshots.open(slot(9)).unwrap_err()] {
-        assert!(matches!(error, SnapshotError::NewerVersion { version: 2, .. }), "{error}");
+        assert!(matches!(error, SnapshotError::NewerVersion { version: 9, .. }), "{error}");
     }
     let error = Wal::open(disk, OPTIONS).unwrap_err();
     let later = matches!(&error, WalError::Snapshot(SnapshotError::NewerVersion { .. }));

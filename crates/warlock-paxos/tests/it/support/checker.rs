@@ -8,10 +8,14 @@
 //! | nobody that serves lacks an acknowledged write | L3, L4 |
 //! | a command is executed at most once, and never after its node said "not executed" | W1, Fate |
 //! | fates of one node's submissions come in the order of submitting | Fate |
+//! | one membership for each view, each a lawful successor of the one before | M1, M2, M3 |
+//! | a node id belongs to one data directory, and does not come back | P7 |
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use warlock_paxos::{Ballot, Batch, Fate, NodeId, Slot};
+use warlock_paxos::{
+    Ballot, Batch, Charter, Fate, Incarnation, Membership, NodeId, Slot, Verdict, View,
+};
 
 /// The truth about one run.
 #[derive(Debug, Default)]
@@ -22,6 +26,11 @@ pub(crate) struct Checker {
     acknowledged: u64,
     ballots: BTreeMap<NodeId, Ballot>,
     pub(crate) acknowledgements: usize,
+    views: BTreeMap<View, Charter>,
+    directories: BTreeMap<NodeId, Incarnation>,
+    gone: BTreeSet<NodeId>,
+    /// Changes that were decided.
+    pub(crate) changes: usize,
 }
 
 /// The number that the commands of a submission consist of.
@@ -59,6 +68,44 @@ impl Checker {
             assert!(!self.executed.contains_key(&id), "fate: command {id} was executed");
             self.never.insert(id);
         }
+    }
+
+    /// A node enters a membership.
+    pub(crate) fn enter(&mut self, charter: &Charter) {
+        let view = charter.view;
+        if let Some(known) = self.views.get(&view) {
+            assert!(known == charter, "M1: two memberships for {view}: {known} and {charter}");
+            return;
+        }
+        if let Some((last, _)) = self.views.last_key_value() {
+            assert!(view == last.next(), "M1: {view} comes after {last}");
+        }
+        if let Some((_, before)) = self.views.last_key_value() {
+            let of = |charter: &Charter| Membership::from_charter(charter.clone());
+            let (before, next) = (of(before).expect("sound"), of(charter).expect("sound"));
+            assert!(before.may_be_followed_by(&next), "M1: {next} after {before}");
+            let gone = before.members().iter().filter(|member| !next.is_member(member.node));
+            self.gone.extend(gone.map(|member| member.node));
+        }
+        for member in &charter.members {
+            let node = member.node;
+            assert!(!self.gone.contains(&node), "P7: {node} comes back in {charter}");
+            if let Some(found) = member.incarnation {
+                let known = *self.directories.entry(node).or_insert(found);
+                assert!(known == found, "P7: {node} has another data directory in {charter}");
+            }
+        }
+        self.views.insert(view, charter.clone());
+    }
+
+    /// The newest membership that any node entered.
+    pub(crate) fn newest(&self) -> &Charter {
+        self.views.last_key_value().expect("there is a first").1
+    }
+
+    /// A change was answered.
+    pub(crate) fn answered(&mut self, verdict: &Verdict) {
+        self.changes += usize::from(matches!(verdict, Verdict::Decided(_)));
     }
 
     /// The newest slot with an acknowledged write; 0 before the first.

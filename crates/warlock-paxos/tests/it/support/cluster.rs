@@ -1,6 +1,7 @@
 //! A cluster on one thread: every event is drawn from a seed, and every property is checked after
 //! every event.
 
+mod changes;
 mod faults;
 mod notices;
 
@@ -8,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Acceptor, Ballot, Batch, Instant, Leader, LogTime, Membership, Message, Node, NodeEffect,
-    NodeId, NodeState, Record, Replica, Slot, Span, Timing, View,
+    Acceptor, Ballot, Batch, Incarnation, Instant, Leader, LogTime, Membership, Message, Node,
+    NodeEffect, NodeId, NodeState, Record, Replica, Slot, Span, Timing, View,
 };
 
 use super::checker::Checker;
-use super::disk::Disk;
+use super::disk::{Disk, incarnation};
 use super::random::Random;
 use super::{WALL_START, node};
 
@@ -36,6 +37,8 @@ pub(crate) struct Weather {
     pub(crate) sync_max: u64,
     pub(crate) fault_every: u64,
     pub(crate) client_every: u64,
+    /// Whether the membership changes; then no record is damaged, because there may be one voter.
+    pub(crate) changes: bool,
 }
 
 impl Weather {
@@ -48,17 +51,20 @@ impl Weather {
             sync_max: [1, 5, 60][random.index(3)] * MILLISECOND,
             fault_every: random.between(100, 700) * MILLISECOND,
             client_every: random.between(4, 60) * MILLISECOND,
+            changes: false,
         }
     }
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most events are arrivals")]
 enum Event {
     Arrival { from: NodeId, to: NodeId, message: Message },
     Sync(NodeId),
     Install(NodeId),
     Client,
     Fault,
+    Change,
 }
 
 /// A clock with its own origin, and a rate that is wrong by some thousandths.
@@ -102,6 +108,8 @@ struct Host {
     reads: BTreeMap<u64, u64>,
     told: Ballot,
     leaving: bool,
+    retired: bool,
+    incarnation: Incarnation,
     restart_at: Option<u64>,
 }
 
@@ -128,28 +136,27 @@ impl Cluster {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let weather = Weather::drawn(&mut random);
+        Self::in_weather(random, weather)
+    }
+
+    /// A cluster of which nodes come and go.
+    pub(crate) fn changing(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let nodes = [1, 2, 3, 3, 3, 4, 5][random.index(7)];
+        let weather = Weather { nodes, changes: true, ..Weather::drawn(&mut random) };
+        Self::in_weather(random, weather)
+    }
+
+    fn in_weather(mut random: Random, weather: Weather) -> Self {
         let membership = Membership::new(View::new(1), (1..=weather.nodes).map(node));
-        let hosts = (1..=weather.nodes).map(|number| Host {
-            id: node(number),
-            clock: Clock::drawn(&mut random),
-            disk: Disk::default(),
-            node: None,
-            sync_max: weather.sync_max,
-            syncing: false,
-            paused_until: 0,
-            machine: Vec::new(),
-            receiving: Vec::new(),
-            installing: None,
-            serve: None,
-            submitted: VecDeque::new(),
-            reads: BTreeMap::new(),
-            told: Ballot::ZERO,
-            leaving: false,
-            restart_at: Some(0),
-        });
+        let hosts: Vec<Host> = (1..=weather.nodes)
+            .map(|number| Host::new(node(number), &weather, &mut random, 0))
+            .collect();
+        let mut checker = Checker::default();
+        checker.enter(membership.charter());
         let mut cluster = Self {
-            checker: Checker::default(),
-            hosts: hosts.collect(),
+            checker,
+            hosts,
             victim: node(1),
             random,
             weather,
@@ -165,6 +172,9 @@ impl Cluster {
             traced: 0,
         };
         cluster.victim = cluster.any_host();
+        if weather.changes {
+            cluster.schedule(1, Event::Change);
+        }
         cluster.schedule(0, Event::Client);
         cluster.schedule(cluster.weather.fault_every, Event::Fault);
         cluster
@@ -207,7 +217,11 @@ impl Cluster {
         self.require("a master that serves", 4 * election, |cluster| {
             cluster.hosts.iter().any(|host| host.serves(cluster.time))
         });
-        for index in 0..self.hosts.len() {
+        self.require("a stable membership that every member knows", 4 * election, |cluster| {
+            let newest = cluster.checker.newest();
+            !newest.transitional && cluster.members().iter().all(|host| host.knows(newest.view))
+        });
+        for index in self.member_indices() {
             self.submit(index, 60_000 * MILLISECOND);
             self.read(index, 60_000 * MILLISECOND);
         }
@@ -220,7 +234,7 @@ impl Cluster {
         });
         let decided = self.checker.decided();
         self.require("the same log everywhere", 2 * election, |cluster| {
-            cluster.hosts.iter().all(|host| host.applied() >= decided)
+            cluster.members().iter().all(|host| host.applied() >= decided)
         });
     }
 
@@ -238,9 +252,10 @@ impl Cluster {
             let now = host.clock.at(self.time);
             let Some(node) = &host.node else { return format!("{} down", host.id) };
             format!(
-                "{} ballot {} leads {:?} master {:?} applied {} serves {} submitted {:?} \
+                "{} in {} ballot {} leads {:?} master {:?} applied {} serves {} submitted {:?} \
                  reads {:?} unsynced {}",
                 host.id,
+                node.leader.membership(),
                 node.acceptor.ballot(),
                 node.leader.leads().map(|ballot| ballot.to_string()),
                 node.leader.master(now).map(|ballot| ballot.to_string()),
@@ -303,6 +318,7 @@ impl Cluster {
             Event::Install(id) => self.install(id),
             Event::Client => self.client(),
             Event::Fault => self.fault(),
+            Event::Change => self.change(),
         }
     }
 
@@ -403,14 +419,19 @@ impl Cluster {
         let time = self.time;
         let host = &mut self.hosts[index];
         let now = host.clock.at(time);
-        let recovered = host.disk.recover(host.id, seed);
+        let mut recovered = host.disk.recover(host.id, seed);
+        recovered.acceptor.incarnation = host.incarnation;
+        recovered.replica.incarnation = host.incarnation;
         self.checker.restart(host.id, recovered.acceptor.ballot, host.told);
         host.restart_at = None;
         host.machine = recovered.image.batches;
-        let (id, membership) = (host.id, self.membership.clone());
+        let id = host.id;
+        let founder = id.number() <= self.weather.nodes;
+        let first = if founder { self.membership.clone() } else { Membership::unknown() };
+        let membership = recovered.membership.unwrap_or(first);
         let found = format!("{:?}", recovered.acceptor);
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
+            acceptor: Acceptor::new(id, membership.clone(), TIMING, recovered.acceptor, now),
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };
@@ -459,6 +480,35 @@ impl Cluster {
 }
 
 impl Host {
+    fn new(id: NodeId, weather: &Weather, random: &mut Random, start: u64) -> Self {
+        Self {
+            id,
+            clock: Clock::drawn(random),
+            disk: Disk::default(),
+            node: None,
+            sync_max: weather.sync_max,
+            syncing: false,
+            paused_until: 0,
+            machine: Vec::new(),
+            receiving: Vec::new(),
+            installing: None,
+            serve: None,
+            submitted: VecDeque::new(),
+            reads: BTreeMap::new(),
+            told: Ballot::ZERO,
+            leaving: false,
+            retired: false,
+            incarnation: incarnation(id),
+            restart_at: Some(start),
+        }
+    }
+
+    /// Whether the roles of this node act in the view.
+    fn knows(&self, view: View) -> bool {
+        let known = self.node.as_ref().map(|node| node.leader.membership().view());
+        known == Some(view)
+    }
+
     /// Whether a client that reads here now is answered from local state.
     fn serves(&self, time: u64) -> bool {
         let now = self.clock.at(time);

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use warlock_paxos::{
-    AcceptorState, Ballot, Batch, Incarnation, LeaderState, LogTime, NodeId, Output, PValue,
-    Record, ReplicaState, Slot, SlotRange,
+    AcceptorState, Ballot, Batch, Charter, Incarnation, LeaderState, LogTime, Membership, NodeId,
+    Output, PValue, Reconfiguration, Record, ReplicaState, Slot, SlotRange,
 };
 
 use super::random::Random;
@@ -29,6 +29,8 @@ pub(crate) struct Disk {
     /// decided, but not what was accepted, so that it does not end this.
     unreadable: BTreeSet<Slot>,
     waiting: VecDeque<(Option<Record>, Vec<Output>)>,
+    in_force: Option<Charter>,
+    accepted_view: Option<Reconfiguration>,
     starts: u64,
 }
 
@@ -40,6 +42,8 @@ impl Default for Disk {
             ballot_floor: Ballot::ZERO,
             unreadable: BTreeSet::new(),
             waiting: VecDeque::new(),
+            in_force: None,
+            accepted_view: None,
             starts: 0,
         }
     }
@@ -51,6 +55,8 @@ pub(crate) struct Recovered {
     pub(crate) leader: LeaderState,
     pub(crate) replica: ReplicaState,
     pub(crate) image: Image,
+    /// The newest membership known to be in force; `None` if it is still the first.
+    pub(crate) membership: Option<Membership>,
 }
 
 impl Disk {
@@ -89,12 +95,17 @@ impl Disk {
         }
         let slot = image.slot;
         self.records.retain(|record| match record {
-            Record::Promise { .. } => false,
+            Record::Promise { .. } | Record::AcceptView(_) | Record::InForce(_) => false,
             Record::Decided { slot: of } => *of > slot,
             Record::Accept(PValue { slot: of, .. }) | Record::Learn { slot: of, .. } => *of >= slot,
         });
         self.unreadable = self.unreadable.split_off(&slot);
         self.image = image;
+    }
+
+    /// The newest membership that is durable here.
+    pub(crate) const fn in_force(&self) -> Option<&Charter> {
+        self.in_force.as_ref()
     }
 
     pub(crate) fn image(&self) -> &Image {
@@ -132,7 +143,11 @@ impl Disk {
         let newest = self.newest();
         let recorded = self.records.iter().filter_map(|record| match record {
             Record::Decided { slot } => Some(*slot),
-            Record::Promise { .. } | Record::Accept(_) | Record::Learn { .. } => None,
+            Record::Promise { .. }
+            | Record::Accept(_)
+            | Record::Learn { .. }
+            | Record::AcceptView(_)
+            | Record::InForce(_) => None,
         });
         let known = recorded.fold(self.image.slot, Slot::max);
         let mut slots = (self.image.slot.position()..known.position()).map(Slot::new);
@@ -146,26 +161,39 @@ impl Disk {
             pvalues: self.accepted().into_values().collect(),
             decided: readable,
             unknown: unreadable.map(|slot| SlotRange { first: slot, last: slot }).collect(),
+            known,
             restarted: self.starts > 1,
+            incarnation: incarnation(node),
+            reconfiguration: self.accepted_view.clone(),
         };
         let log_times = self.image.batches.iter().map(|batch| batch.stamp().log_time);
         let log_time = log_times.fold(LogTime::ZERO, LogTime::max);
         let leader =
             LeaderState { ballot: self.ballot_floor, applied: self.image.slot, log_time, seed };
         let replica = ReplicaState {
-            incarnation: Incarnation::new(1000 + u128::from(node.number())),
+            incarnation: incarnation(node),
             first_sequence: self.starts * 100_000 + 1,
             snapshot: self.image.slot,
             log_time,
             decided,
         };
-        Recovered { acceptor, leader, replica, image: self.image.clone() }
+        let membership = self.in_force.clone().map(Membership::from_charter);
+        let membership = membership.transpose().expect("a membership");
+        Recovered { acceptor, leader, replica, image: self.image.clone(), membership }
     }
 
     fn keep(&mut self, record: Record) {
         match &record {
             Record::Promise { ballot } | Record::Accept(PValue { ballot, .. }) => {
                 self.ballot_floor = self.ballot_floor.max(*ballot);
+            }
+            Record::AcceptView(accepted) => {
+                self.ballot_floor = self.ballot_floor.max(accepted.ballot);
+                self.accepted_view = Some(accepted.clone());
+            }
+            Record::InForce(charter) => {
+                self.in_force = Some(charter.clone());
+                self.accepted_view = None;
             }
             Record::Learn { .. } | Record::Decided { .. } => {}
         }
@@ -182,7 +210,10 @@ impl Disk {
                 Record::Accept(PValue { slot, batch, .. }) | Record::Learn { slot, batch } => {
                     newest.insert(*slot, batch.clone());
                 }
-                Record::Promise { .. } | Record::Decided { .. } => {}
+                Record::Promise { .. }
+                | Record::Decided { .. }
+                | Record::AcceptView(_)
+                | Record::InForce(_) => {}
             }
         }
         newest
@@ -191,7 +222,11 @@ impl Disk {
     fn accepted(&self) -> BTreeMap<Slot, PValue> {
         let accepts = self.records.iter().filter_map(|record| match record {
             Record::Accept(pvalue) => Some((pvalue.slot, pvalue.clone())),
-            Record::Promise { .. } | Record::Learn { .. } | Record::Decided { .. } => None,
+            Record::Promise { .. }
+            | Record::Learn { .. }
+            | Record::Decided { .. }
+            | Record::AcceptView(_)
+            | Record::InForce(_) => None,
         });
         accepts.collect()
     }
@@ -200,6 +235,14 @@ impl Disk {
 fn slot_of(record: &Record) -> Option<Slot> {
     match record {
         Record::Accept(PValue { slot, .. }) | Record::Learn { slot, .. } => Some(*slot),
-        Record::Promise { .. } | Record::Decided { .. } => None,
+        Record::Promise { .. }
+        | Record::Decided { .. }
+        | Record::AcceptView(_)
+        | Record::InForce(_) => None,
     }
+}
+
+/// The data directory of a node.
+pub(crate) fn incarnation(node: NodeId) -> Incarnation {
+    Incarnation::new(1000 + u128::from(node.number()))
 }

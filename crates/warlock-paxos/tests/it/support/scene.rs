@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use warlock_paxos::{
-    Acceptor, Ballot, Batch, HandOver, Instant, Leader, Learned, LogTime, Membership, Message,
-    Node, NodeEffect, NodeId, NodeState, Notice, Replica, Slot, SnapshotChunk, Span, Timing, View,
-    decode, encode, invariants,
+    Acceptor, Ballot, Batch, Change, ChangeRequest, HandOver, Instant, Leader, Learned, LogTime,
+    Membership, Message, Node, NodeEffect, NodeId, NodeState, Notice, Replica, Slot, SnapshotChunk,
+    Span, Timing, View, decode, encode, invariants,
 };
 
 use super::disk::{Disk, Image};
@@ -72,18 +72,33 @@ impl Scene {
             trace: String::new(),
         };
         for id in (1..=nodes).map(node) {
-            let host = Host {
-                node: None,
-                disk: Disk::default(),
-                speed: Speed::Fast,
-                machine: Vec::new(),
-                receiving: Vec::new(),
-                serving: false,
-            };
-            scene.hosts.insert(id, host);
-            scene.start(id);
+            scene.newcomer(id);
         }
         scene
+    }
+
+    /// Starts a node with an empty disk.
+    pub(crate) fn newcomer(&mut self, id: NodeId) {
+        let host = Host {
+            node: None,
+            disk: Disk::default(),
+            speed: Speed::Fast,
+            machine: Vec::new(),
+            receiving: Vec::new(),
+            serving: false,
+        };
+        self.hosts.insert(id, host);
+        self.start(id);
+    }
+
+    /// Asks a node for another membership, from the view that it knows itself unless another is
+    /// given.
+    pub(crate) fn change(&mut self, id: NodeId, view: Option<View>, change: Change) {
+        self.with(id, |node, now, _| {
+            let view = view.unwrap_or(node.leader.membership().view());
+            let request = ChangeRequest { view, change };
+            node.with_leader(now, |leader, out| leader.handle_change(now, 1, &request, out));
+        });
     }
 
     /// What was written since the last call.
@@ -162,6 +177,12 @@ impl Scene {
         });
     }
 
+    pub(crate) fn peer_version(&mut self, id: NodeId, peer: NodeId, version: u8) {
+        self.with(id, |node, now, _| {
+            node.with_leader(now, |leader, _| leader.note_version(peer, version));
+        });
+    }
+
     pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
         let host = self.hosts.get_mut(&id).expect("a member");
         host.node = None;
@@ -179,9 +200,11 @@ impl Scene {
         let host = self.hosts.get_mut(&id).expect("a member");
         let recovered = host.disk.recover(id, u64::from(id.number()));
         host.machine = recovered.image.batches;
-        let membership = self.membership.clone();
+        let founder = self.membership.is_member(id);
+        let first = if founder { self.membership.clone() } else { Membership::unknown() };
+        let membership = recovered.membership.unwrap_or(first);
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), TIMING, recovered.acceptor, now),
+            acceptor: Acceptor::new(id, membership.clone(), TIMING, recovered.acceptor, now),
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };
@@ -322,8 +345,12 @@ impl Scene {
                 let _ = write!(unknown, ", unknown {range}");
             }
             let (ballot, applied) = (node.acceptor.ballot(), node.replica.applied());
-            let line =
-                format!("{id} {role}{serves}, acceptor {ballot}, applied {applied}{unknown}");
+            let membership = node.acceptor.membership();
+            let changed = membership.view() != View::new(1);
+            let known = if changed { format!(", in {membership}") } else { String::new() };
+            let line = format!(
+                "{id} {role}{serves}, acceptor {ballot}, applied {applied}{unknown}{known}"
+            );
             self.say(&line);
         }
     }
@@ -413,6 +440,11 @@ impl Scene {
                     self.say(&format!("{id} {notice}"));
                 }
             }
+            Notice::ReadLog { to, from } => self.with(id, |node, _, _| {
+                node.with_replica(|replica, out| {
+                    replica.handle_log_read(to, from, Vec::new(), out);
+                });
+            }),
             Notice::ReadSnapshot { to, offset, .. } => self.send_image(id, to, offset),
             Notice::WriteSnapshot { offset, ref bytes, .. } => {
                 self.say(&format!("{id} {notice}"));
@@ -426,7 +458,13 @@ impl Scene {
                 self.say(&format!("{id} {notice}"));
                 self.snapshot(id);
             }
-            Notice::Master(_) | Notice::Diverged { .. } | Notice::HandedOver | Notice::Log(_) => {
+            Notice::ChangeAnswered { verdict, .. } => self.say(&format!("{id} answers: {verdict}")),
+            Notice::Master(_)
+            | Notice::Diverged { .. }
+            | Notice::HandedOver
+            | Notice::InForce(_)
+            | Notice::Retired
+            | Notice::Log(_) => {
                 self.say(&format!("{id} {notice}"));
             }
         }

@@ -70,13 +70,14 @@ impl Core {
                 self.tickets.push((worker, ticket));
             }
             Ask::Wait { .. } => self.waits += 1,
+            Ask::Operate { .. } => {}
             Ask::Forget { .. } => self.forgotten += 1,
         }
         let hold = match &ask {
             Ask::Write(_) => self.hold_writes,
             Ask::Index { .. } => self.hold_tickets,
             Ask::Wait { .. } => self.hold_waits,
-            Ask::Forget { .. } => false,
+            Ask::Operate { .. } | Ask::Forget { .. } => false,
         };
         if hold { self.held.push(ask) } else { self.answer(ask) }
     }
@@ -91,6 +92,10 @@ impl Core {
             Ask::Wait { worker, connection, replicas, .. } => {
                 let replicas = replicas.min(2);
                 self.queues[worker].push(Answer::Held { connection, replicas });
+            }
+            Ask::Operate { worker, connection, operation } => {
+                let outcome = Ok(format!("{operation:?}"));
+                self.queues[worker].push(Answer::Operated { connection, outcome });
             }
             Ask::Forget { .. } => {}
         }
@@ -286,6 +291,7 @@ fn status(master: Option<u16>) -> Status {
         applied: 17,
         lag: 0,
         lease_ms_left: (Some(id) == master).then_some(400),
+        snapshot: None,
         version: "0.0.1".to_owned(),
     };
     Status {

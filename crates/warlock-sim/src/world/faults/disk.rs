@@ -213,6 +213,8 @@ impl World {
         self.checks.ballots.observe_wiped(id);
         self.checks.accepts.observe_wiped(id);
         self.checks.immutability.observe_wiped(id);
+        self.checks.lower_views.observe_wiped(id);
+        self.checks.held.observe_wiped(id);
         self.start_later(index, 800 * MILLISECOND);
     }
 

@@ -44,6 +44,19 @@ impl World {
         self.end_partition_later();
     }
 
+    /// Cuts one node off, in place of what was cut before.
+    pub(in super::super) fn isolate(&mut self, alone: NodeIndex, cut: Cut) {
+        self.end_partition();
+        for (from, to) in self.network.pairs() {
+            if from == alone || to == alone {
+                let link = self.network.link(from, to);
+                self.network.links[link].cut = Some(cut);
+            }
+        }
+        self.trace_partition("makes an island");
+        self.end_partition_later();
+    }
+
     fn end_partition_later(&mut self) {
         self.network.partition += 1;
         let number = self.network.partition;

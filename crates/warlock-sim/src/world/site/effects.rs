@@ -102,6 +102,10 @@ impl World {
         if let Notice::LogClock(time, at) = notice {
             self.observe_log_time(index, time, at);
         }
+        if let Notice::ChangeAnswered { ticket, verdict } = &notice {
+            self.change_answered(index, *ticket, verdict);
+        }
+        let is_retired = matches!(notice, Notice::Retired);
         let now = self.now(index);
         let Some(process) = &mut self.sites[index].process else { return };
         if let Notice::Serve(end) = &notice {
@@ -118,6 +122,9 @@ impl World {
             self.observe_applied(index, slot);
         }
         self.carry_out_host(index, effects);
+        if is_retired {
+            self.retired(index);
+        }
     }
 
     /// Carries out what the host wants done.
@@ -145,7 +152,17 @@ impl World {
                     self.counters.snapshots += 1;
                     node.replica.note_snapshot(slot);
                 }
-                Effect::Truncate(slot) => self.write_log(index, LogOp::Truncate(slot)),
+                Effect::Truncate(slot) => {
+                    node.replica.note_log_start(slot);
+                    self.write_log(index, LogOp::Truncate(slot));
+                }
+                Effect::Written(slot, end) => node.with_replica(|it, out| {
+                    it.handle_snapshot_written(slot, end, out);
+                }),
+                Effect::LogRead { to, from, batches } => {
+                    self.counters.log_reads += u64::from(!batches.is_empty());
+                    node.with_replica(|it, out| it.handle_log_read(to, from, batches, out));
+                }
                 Effect::Installed { slot, log_time } => {
                     self.counters.snapshots_installed += 1;
                     node.with_replica(|it, out| {
@@ -158,8 +175,17 @@ impl World {
                     self.send(index, to, &warlock_paxos::Message::SnapshotChunk(chunk));
                 }
                 Effect::Fatal(Fatal::Diverged(slot)) => self.diverged(index, slot),
+                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_) | Fatal::Reset) => {}
                 Effect::Fatal(Fatal::Disk(_)) => self.stop_by_disk(index),
-                Effect::HandedOver => {}
+                // Operators of simulated clusters speak with the leader itself.
+                Effect::Change { .. }
+                | Effect::Transfer(_)
+                | Effect::Join { .. }
+                | Effect::Reset
+                | Effect::Joined(..)
+                | Effect::Members(_)
+                | Effect::Retired(_)
+                | Effect::HandedOver => {}
             }
         }
     }

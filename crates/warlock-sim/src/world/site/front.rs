@@ -154,7 +154,7 @@ impl Front {
                     }
                 }
                 Answer::Indexed { ticket, allowed } => {
-                    for id in turn.redeem(ticket) {
+                    for id in turn.redeem(ticket, allowed) {
                         if let Some((_, connection)) = connections.get_mut(&id) {
                             connection.on_indexed(ticket, allowed, turn);
                         }
@@ -164,6 +164,12 @@ impl Front {
                 Answer::Held { connection: id, replicas } => {
                     if let Some((_, connection)) = connections.get_mut(&id) {
                         connection.on_held(replicas, turn);
+                    }
+                    touched.push(id);
+                }
+                Answer::Operated { connection: id, outcome } => {
+                    if let Some((_, connection)) = connections.get_mut(&id) {
+                        connection.on_operated(outcome, turn);
                     }
                     touched.push(id);
                 }

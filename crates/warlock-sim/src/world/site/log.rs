@@ -111,7 +111,9 @@ impl World {
         }
         self.counters.segments_removed += process.wal.stats().segments_removed - removed;
         for op in std::mem::take(&mut process.syncing) {
-            if let LogOp::Persist { then, .. } = op {
+            if let LogOp::Persist { record, then } = op {
+                self.observe_durable(index, record.as_ref());
+                let Some(process) = &mut self.sites[index].process else { return };
                 process.node.persisted(now, then);
             }
         }
@@ -135,47 +137,57 @@ impl World {
         }
     }
 
-    /// Queues work for the snapshot thread.
+    /// Gives work to the snapshot thread.
     pub(super) fn order(&mut self, index: NodeIndex, job: SnapshotJob) {
         let Some(process) = &mut self.sites[index].process else { return };
-        process.jobs.push_back(job);
-        if process.jobs.len() == 1 {
-            self.begin_job(index);
+        process.desk.give(job);
+        if process.desk_at.is_none() {
+            self.begin_step(index);
         }
     }
 
-    fn begin_job(&mut self, index: NodeIndex) {
+    /// The snapshot thread makes a step, which takes a while: meanwhile everything else goes on.
+    fn begin_step(&mut self, index: NodeIndex) {
         let (time, start) = (self.time, self.sites[index].start);
-        let span = self.random.around(self.sites[index].sync * 4) + MICROSECOND;
-        let at = (time + span).max(self.sites[index].stalled_until);
+        let span = self.random.around(self.sites[index].sync) + MICROSECOND;
+        let site = &mut self.sites[index];
+        let Some(process) = &mut site.process else { return };
+        let at = (time + span).max(site.stalled_until);
+        process.desk_at = Some(at);
         self.queue.push(at, Event::JobDone { node: index, start });
     }
 
     /// Has the disk finish at once what it is doing.
     pub(in super::super) fn finish_io(&mut self, index: NodeIndex) {
         let (time, start) = (self.time, self.sites[index].start);
-        let Some(process) = &self.sites[index].process else { return };
+        let Some(process) = &mut self.sites[index].process else { return };
         if !process.syncing.is_empty() {
             self.queue.push(time, Event::LogDone { node: index, start });
         }
-        if !process.jobs.is_empty() {
+        if !process.desk.is_idle() {
+            process.desk_at = Some(time);
             self.queue.push(time, Event::JobDone { node: index, start });
         }
     }
 
-    /// The snapshot thread has done a job.
+    /// The snapshot thread has made a step.
     pub(in super::super) fn job_done(&mut self, index: NodeIndex) {
+        let (now, time) = (self.now(index).boot, self.time);
         let Some(process) = &mut self.sites[index].process else { return };
-        let Some(job) = process.jobs.pop_front() else { return };
-        let mut effects = Vec::new();
-        if let Some(event) = process.desk.work(job) {
-            process.host.handle_snapshot_event(event, &mut effects);
+        // Of several events for one step, the first counts.
+        if process.desk_at.is_none_or(|at| at > time) {
+            return;
         }
-        let more = !process.jobs.is_empty();
+        process.desk_at = None;
+        let mut effects = Vec::new();
+        if let Some(event) = process.desk.step() {
+            process.host.handle_snapshot_event(now, event, &mut effects);
+        }
         self.carry_out_host(index, effects);
         self.settle(index);
-        if more {
-            self.begin_job(index);
+        let Some(process) = &self.sites[index].process else { return };
+        if !process.desk.is_idle() && process.desk_at.is_none() {
+            self.begin_step(index);
         }
     }
 
@@ -189,9 +201,11 @@ impl World {
             site.disk.crash_at(site.disk.steps() + steps);
             // Fails where the power went, which is the point; the process is gone anyway.
             let _ = process.write_group();
-        } else if let Some(job) = process.jobs.pop_front() {
+        } else if !process.desk.is_idle() {
             site.disk.crash_at(site.disk.steps() + steps);
-            let _ = process.desk.work(job);
+            while !process.desk.is_idle() && !site.disk.is_crashed() {
+                let _ = process.desk.step();
+            }
         } else {
             return false;
         }

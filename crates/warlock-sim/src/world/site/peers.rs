@@ -158,7 +158,9 @@ impl World {
     /// other's data directory (P7).
     pub(in super::super) fn dial(&mut self, link: usize, start: u32) {
         let (dialler, accepter) = self.network.ends(link);
-        if self.sites[dialler].start != start || self.network.links[link].is_open {
+        // Nobody dials for ever where nodes come and go.
+        let is_in_vain = self.weather.changes.every > 0 && self.sites[accepter].lost.is_some();
+        if self.sites[dialler].start != start || self.network.links[link].is_open || is_in_vain {
             return;
         }
         let back = self.network.link(accepter, dialler);
@@ -186,7 +188,12 @@ impl World {
 
     fn remembers(&mut self, index: NodeIndex, peer: NodeIndex) -> bool {
         let (id, incarnation) = (self.sites[peer].id, self.sites[peer].incarnation);
+        let recorded = self.recorded_incarnation(index, id);
         let Some(process) = &mut self.sites[index].process else { return false };
+        if recorded.is_some_and(|recorded| recorded != incarnation) {
+            self.counters.refused_peer += 1;
+            return false;
+        }
         let known = process.identity.remember_peer(id, incarnation).is_ok();
         if !known {
             self.counters.refused_peer += 1;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use warlock_node::{
-    Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
+    Host, HostOptions, LogUse, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
     SnapshotDesk,
 };
 use warlock_paxos::{
-    Acceptor, Incarnation, Leader, Membership, Node, NodeId, NodeState, Replica, Span, Timing, View,
+    Acceptor, Incarnation, Leader, Membership, Node, NodeId, NodeState, Replica, Span, Timing,
 };
 use warlock_wal::{FaultyDisk, Outcome};
 
@@ -51,6 +51,7 @@ impl World {
             shards: SHARDS,
             incarnation,
             entropy,
+            crew: |work| work(),
         };
         let recovered = Recovery::run(site.disk.clone(), &options);
         if site.disk.is_crashed() {
@@ -74,10 +75,17 @@ impl World {
 
     fn run_process(&mut self, index: NodeIndex, recovery: Recovery<FaultyDisk>) {
         let now = self.now(index).boot;
+        let node = self.sites[index].id;
+        let membership = self.first_membership(index, recovery.membership.as_ref());
         self.observe_restart(index, &recovery.roles, recovery.recorded);
-        let (node, members) = (self.sites[index].id, self.members());
-        let overview = overview(node, &members);
-        let Recovery { wal, snapshots, applier, reader, roles, log_time, identity, .. } = recovery;
+        self.observe_view(index, &membership, recovery.incarnation);
+        let admitted = membership.admits(node, recovery.incarnation);
+        self.counters.retired_start += u64::from(recovery.membership.is_some() && !admitted);
+        let members = self.members();
+        let overview = overview(node, &membership, members);
+        let Recovery {
+            wal, snapshots, applier, reader, roles, log_time, log_start, identity, ..
+        } = recovery;
         self.sites[index].incarnation = identity.incarnation();
         self.sites[index].trust.lost_power = false;
         let shared = Arc::new(Shared::new(reader, overview.status(now, roles.leader.applied)));
@@ -85,17 +93,20 @@ impl World {
             node,
             request_timeout: Span::from_nanos(self.weather.request_timeout),
             snapshot_after_bytes: self.weather.snapshot_after,
+            log_start,
             overview,
         };
         let machine = Machine::new(applier, log_time, 1);
         let (applied, log_bytes) = (roles.leader.applied, roles.log_bytes());
         let host = Host::new(options, Arc::clone(&shared), machine, applied, log_bytes);
-        let membership = Membership::new(View::new(1), members.keys().copied());
         let ballot = roles.leader.ballot;
+        let mut replica = Replica::new(node, Self::TIMING, roles.replica);
+        replica.note_log_start(log_start);
+        replica.limit_log(self.weather.log_kept, 16 * self.weather.log_kept);
         let state = NodeState {
-            acceptor: Acceptor::new(membership.clone(), Self::TIMING, roles.acceptor, now),
+            acceptor: Acceptor::new(node, membership.clone(), Self::TIMING, roles.acceptor, now),
             leader: Leader::new(node, membership, Self::TIMING, roles.leader, now),
-            replica: Replica::new(node, Self::TIMING, roles.replica),
+            replica,
         };
         self.sites[index].process = Some(Box::new(Process {
             node: Node::new(node, state, now),
@@ -109,7 +120,7 @@ impl World {
             syncing: Vec::new(),
             syncing_since: self.time,
             master: (None, self.time),
-            jobs: VecDeque::new(),
+            desk_at: None,
             ballot,
             has_work: false,
             log_clock: None,
@@ -117,12 +128,22 @@ impl World {
             serves: None,
         }));
         self.trace_site(index, || String::from("starts"));
+        self.observe_zombie(index, admitted);
         self.observe_started(index);
         self.settle(index);
         if let Some(process) = &mut self.sites[index].process {
             process.host.handle_recovered(now);
         }
         self.connect_all(index);
+    }
+
+    /// What a node starts from: what its disk knows, else the settings of a founder, else nothing.
+    fn first_membership(&self, index: NodeIndex, known: Option<&Membership>) -> Membership {
+        let settings = || match index < self.weather.nodes {
+            true => Self::founded(self.weather.nodes),
+            false => Membership::unknown(),
+        };
+        known.cloned().unwrap_or_else(settings)
     }
 
     /// A node that runs dials all others, and does what it does every tenth of a second.
@@ -145,9 +166,9 @@ impl World {
         let now = self.now(index).boot;
         let start = self.sites[index].start;
         let Some(process) = &mut self.sites[index].process else { return };
-        let written = process.wal.stats().bytes_written;
+        let log = LogUse { written: process.wal.stats().bytes_written, held: process.wal.bytes() };
         let mut effects = Vec::new();
-        process.host.handle_tick(now, written, process.ballot, &mut effects);
+        process.host.handle_tick(now, log, process.ballot, &mut effects);
         self.carry_out_host(index, effects);
         self.settle(index);
         let at = self.time + warlock_node::TICK.nanos();
@@ -283,8 +304,12 @@ impl World {
     }
 }
 
-fn overview(node: NodeId, members: &BTreeMap<NodeId, String>) -> Overview {
+fn overview(
+    node: NodeId,
+    membership: &Membership,
+    addresses: BTreeMap<NodeId, String>,
+) -> Overview {
     let own = PeerFacts { version: String::from("sim"), client_addr: String::new() };
     let patience = World::TIMING.patience();
-    Overview::new(node, CLUSTER.to_owned(), 1, members, own, patience)
+    Overview::new(node, CLUSTER.to_owned(), membership, addresses, own, patience)
 }

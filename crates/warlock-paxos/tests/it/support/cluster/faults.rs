@@ -80,7 +80,7 @@ impl Cluster {
         let id = host.id;
         self.note(|| format!("{id} crashes, {kept} of {unsynced} unsynced writes kept"));
         self.events.retain(|_, event| !matches!(event, Event::Sync(of) if *of == id));
-        if id == self.victim && self.random.chance(300) {
+        if id == self.victim && !self.weather.changes && self.random.chance(300) {
             let slot = self.hosts[index].disk.corrupt(&mut self.random);
             self.note(|| format!("{id} can no longer read {slot:?}"));
         }

@@ -12,6 +12,7 @@ use crate::support::disk::Image;
 
 impl Cluster {
     pub(super) fn send(&mut self, index: usize, to: NodeId, message: Message) {
+        self.check_view_of(index, &message);
         let host = &mut self.hosts[index];
         if let Message::P1b(P1b { asked, promised, .. }) = &message
             && asked == promised
@@ -55,6 +56,11 @@ impl Cluster {
             }
             Notice::Serve(end) => self.hosts[index].serve = end,
             Notice::Held(held) => self.check_held(&held),
+            Notice::ReadLog { to, from } => self.with(index, |node, _, _| {
+                node.with_replica(|replica, out| {
+                    replica.handle_log_read(to, from, Vec::new(), out);
+                });
+            }),
             Notice::ReadSnapshot { to, slot, offset } => self.send_image(index, to, slot, offset),
             Notice::WriteSnapshot { offset, bytes, .. } => {
                 let receiving = &mut self.hosts[index].receiving;
@@ -70,6 +76,13 @@ impl Cluster {
             Notice::Diverged { slot } => panic!("agreement: digest of {id} differs at {slot}"),
             Notice::HandedOver => self.hosts[index].leaving = false,
             Notice::SnapshotWanted => self.image(index),
+            Notice::ChangeAnswered { verdict, .. } => self.checker.answered(&verdict),
+            Notice::InForce(membership) => {
+                self.checker.enter(membership.charter());
+                self.check_lease_of_those_that_go(&membership);
+            }
+            Notice::Retired => self.hosts[index].retired = true,
+            Notice::Log(warlock_paxos::Event::Changing(next)) => self.check_newcomers(index, &next),
             Notice::Master(_) | Notice::LogClock(..) | Notice::Log(_) => {}
         }
     }
@@ -162,6 +175,9 @@ impl Cluster {
     pub(super) fn check_held(&self, held: &[(NodeId, Slot)]) {
         for &(id, held) in held {
             let host = &self.hosts[self.index(id)];
+            if host.incarnation != crate::support::disk::incarnation(id) {
+                continue;
+            }
             let first = held.position().saturating_sub(3).max(1);
             for slot in (first..held.position()).map(Slot::new) {
                 let content = host.disk.content(slot);
