@@ -239,9 +239,9 @@ impl Acceptor {
         }
         let granted = heartbeat.lease && self.grant_lease(now, from, heartbeat.ballot);
         if let Some(theirs) = heartbeat.log_time.filter(|_| granted) {
-            // A new master may be slower, and is followed backwards: what it sets to expire must not
-            // vanish early under the next. Of one master, what is not above the last reading was
-            // long on its way.
+            // A new master may be slower, and is followed backwards: what it sets to expire must
+            // not vanish early under the next. Of one master, what is not above the last reading
+            // was long on its way.
             let ballot = heartbeat.ballot;
             let follows = |(last, known, _)| ballot > last || (ballot == last && known < theirs);
             if self.log_time.is_none_or(follows) {

@@ -21,10 +21,10 @@
 //! from the rest); a packet arrives once, but in the world `copies`; the roles of one node hear
 //! each other in the order of telling; all that was written is synced at once; time only stops
 //! where a lease or a silence ends, and in the world `renewal` also where a timer of the first node
-//! does; in all worlds but `election`, `change` and `transition` the first two nodes hear nothing of
-//! each other, so that the third is in every quorum; snapshots; unreadable slots; more than three nodes. Nor can three
-//! nodes show grants of different rounds being summed: the master's own acceptor answers every
-//! round at once, and one more answer is a quorum.
+//! does; in all worlds but `election`, `change` and `transition` the first two nodes hear nothing
+//! of each other, so that the third is in every quorum; snapshots; unreadable slots; more than
+//! three nodes. Nor can three nodes show grants of different rounds being summed: the master's own
+//! acceptor answers every round at once, and one more answer is a quorum.
 //!
 //! How the states stay few, without leaving out behaviour: a packet that changes nothing stays
 //! under way, as a state with more packets under way can do all that a state with fewer can; an
