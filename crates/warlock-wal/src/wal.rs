@@ -190,6 +190,9 @@ impl<D: Disk> Wal<D> {
 
     /// Goes on behind the last frame or, if that is not in order, in a new segment, so that what is
     /// damaged stays where it is and is found damaged again.
+    ///
+    /// A segment without a frame is made anew: if a sync of the directory failed when it was made,
+    /// nothing will ever write its name, and with the power would go all that was put there since.
     fn resume(
         disk: D,
         options: WalOptions,
@@ -210,9 +213,6 @@ impl<D: Disk> Wal<D> {
             Tail::Torn { sequence } => (sequence + 1, sequence - 1),
             Tail::Suspect { sequence } => (sequence + 1, sequence),
         };
-        // If a sync of the directory failed when it was made, nothing will ever write its name: then
-        // it went with the power, and with it all that was put there since. It has no frame, as
-        // whoever made it went no further; so it is made anew.
         let unused = last.header.filter(|_| tail == Tail::Clean && last.end == PAGE_BYTES);
         let follows = unused.map_or(follows, |header| header.follows);
         let (active, header) = match last.header {
