@@ -190,6 +190,9 @@ impl<D: Disk> Wal<D> {
 
     /// Goes on behind the last frame or, if that is not in order, in a new segment, so that what is
     /// damaged stays where it is and is found damaged again.
+    ///
+    /// A segment without a frame is made anew: if a sync of the directory failed when it was made,
+    /// nothing will ever write its name, and with the power would go all that was put there since.
     fn resume(
         disk: D,
         options: WalOptions,
@@ -210,8 +213,10 @@ impl<D: Disk> Wal<D> {
             Tail::Torn { sequence } => (sequence + 1, sequence - 1),
             Tail::Suspect { sequence } => (sequence + 1, sequence),
         };
+        let unused = last.header.filter(|_| tail == Tail::Clean && last.end == PAGE_BYTES);
+        let follows = unused.map_or(follows, |header| header.follows);
         let (active, header) = match last.header {
-            Some(header) if tail == Tail::Clean => {
+            Some(header) if tail == Tail::Clean && unused.is_none() => {
                 // A power loss may have taken the seal, which is not synced. Without it, damage to
                 // this frame would look like a write that was never finished.
                 if let Some((mark, position)) = last.frame {
@@ -226,7 +231,7 @@ impl<D: Disk> Wal<D> {
                     first: header.first,
                     length: header.length,
                     salt: header.salt,
-                    follows: if last.end == PAGE_BYTES { header.follows } else { sequence },
+                    follows: sequence,
                     position: last.end,
                     prepared: last.end,
                     highest: segment.and_then(|segment| segment.highest),

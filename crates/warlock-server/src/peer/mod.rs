@@ -143,10 +143,11 @@ impl Context {
         (!charter.members.is_empty()).then(|| charter.clone())
     }
 
-    /// Takes what a peer said of the membership in force, if it is news.
+    /// Takes what a peer said of the membership in force: that it knows the view is news to a node
+    /// that is no part of it, too.
     fn learn(&self, from: NodeId, charter: Option<Charter>) {
         let known = self.membership.lock().view();
-        if let Some(charter) = charter.filter(|charter| charter.view > known) {
+        if let Some(charter) = charter.filter(|charter| charter.view >= known) {
             let messages = vec![Message::InForce(InForce { charter })];
             // Nobody takes events any more if the node is stopping.
             let _ = self.inbox.send(PeerEvent::Messages { from, messages });

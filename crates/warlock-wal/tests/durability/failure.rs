@@ -71,6 +71,30 @@ fn a_sync_that_failed_once_and_then_succeeds_is_not_believed() {
 }
 
 #[test]
+fn what_a_start_behind_an_error_writes_outlives_the_power() {
+    let ops = workload(4);
+    let steps = {
+        let disk = FaultyDisk::new(0);
+        assert!(Run::new().perform(&disk, &ops).is_some());
+        disk.steps()
+    };
+    for step in 1..=steps {
+        let disk = FaultyDisk::new(step);
+        disk.fail_at(step, Failure::Io);
+        let mut run = Run::new();
+        run.perform(&disk, &ops);
+        let disk = disk.restart(Outcome::Kept);
+        let mut wal = run.reopen(&disk, &format!("an error at {step}, then a start"));
+        wal.append(&promise(99));
+        wal.sync().unwrap();
+        drop(wal);
+        let disk = disk.restart(Outcome::Lost);
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!(recovered.ballot.round, 99, "an error at {step}, a start, then no power");
+    }
+}
+
+#[test]
 fn a_full_disk_stops_the_log_before_it_is_written_to() {
     let disk = FaultyDisk::new(1);
     let (mut wal, _) = start(&disk).unwrap();
