@@ -287,8 +287,10 @@ impl System for Warlock {
 
     /// All connections go to the master.
     fn connect(&self, workload: &Workload) -> Result<Box<dyn Load>> {
-        let status = ClusterStatus::ask(self.nodes[0].client)?;
-        let master = status.master.ok_or_else(|| Error::new("the cluster has no master"))?;
+        // Any node may be down.
+        let statuses = self.nodes.iter().filter_map(|node| ClusterStatus::ask(node.client).ok());
+        let master = statuses.filter_map(|status| status.master).next();
+        let master = master.ok_or_else(|| Error::new("the cluster has no master"))?;
         let node = self.nodes.get(usize::from(master).wrapping_sub(1));
         let node = node.ok_or_else(|| Error::new(format!("no node n{master}")))?;
         Ok(Box::new(RespLoad::connect(node.client, workload)?))
