@@ -322,6 +322,11 @@ fn refused(text: &str) -> Failure {
         ("is never used again", "start the node with an empty data directory and that node_id"),
         ("would be lost", "start the nodes that are down first"),
         ("does not answer", "start that node, or name another one"),
+        ("has no vote that", "see who votes with `warlock-admin members`"),
+        (
+            "has a vote already",
+            "start a node with --cluster.join_as observer, or remove the old one",
+        ),
         ("is no member", "see who is with `warlock-admin members`"),
         ("no voter left", "join another node first, or stop this one"),
         ("nothing would change", "it is so already: see `warlock-admin members`"),

@@ -1,7 +1,7 @@
 //! What operators ask of a cluster, as `WARLOCK` takes it, and the plans that it answers with.
 
 use serde::Serialize;
-use warlock_paxos::{Change, Membership, NodeId, Refusal, Seat, View};
+use warlock_paxos::{Change, Membership, NodeId, Seat, View};
 use warlock_resp::Request;
 
 /// Something that an operator wants done and that takes more than this node's own opinion.
@@ -53,8 +53,8 @@ impl What {
     /// The change of `membership` that brings it about, asked of `local`.
     ///
     /// # Errors
-    /// If a node that is to be replaced has no vote.
-    pub fn change(self, local: NodeId, membership: &Membership) -> Result<Change, Refusal> {
+    /// The reason, if a node that is to be replaced has no vote, or the other one has.
+    pub fn change(self, local: NodeId, membership: &Membership) -> Result<Change, String> {
         Ok(match self {
             Self::Promote(node) => Change::Promote { node },
             Self::Remove(node) => Change::Remove { node },
@@ -62,7 +62,10 @@ impl What {
             Self::Voters(voters) => Change::SetVoters { voters },
             Self::Replace(old, new) => {
                 if !membership.is_voter(old) {
-                    return Err(Refusal::UnknownNode { node: old });
+                    return Err(format!("{old} has no vote that another node could get"));
+                }
+                if membership.is_voter(new) {
+                    return Err(format!("{new} has a vote already: name an observer"));
                 }
                 let others = membership.voters().iter().copied().filter(|&node| node != old);
                 Change::SetVoters { voters: others.chain([new]).collect() }
@@ -353,7 +356,9 @@ mod tests {
         let voters = vec![node(1), node(3), node(4)];
         assert_eq!(change, Ok(Change::SetVoters { voters }));
         let unknown = What::Replace(node(9), node(4)).change(node(1), &three);
-        assert_eq!(unknown, Err(Refusal::UnknownNode { node: node(9) }));
+        assert_eq!(unknown, Err("n9 has no vote that another node could get".to_owned()));
+        let voter = What::Replace(node(2), node(3)).change(node(1), &three);
+        assert_eq!(voter, Err("n3 has a vote already: name an observer".to_owned()));
         let leave = What::Leave.change(node(1), &three);
         assert_eq!(leave, Ok(Change::Remove { node: node(1) }));
     }

@@ -56,7 +56,7 @@ impl Host {
         let outcome = match operation {
             Operation::Change(wish) => match self.ask_for_change(client, wish, out) {
                 Ok(()) => return,
-                Err(refusal) => Err(self.refusal(&refusal)),
+                Err(reason) => Err(format!("REFUSED {reason}")),
             },
             Operation::Transfer(to) => self.transfer(now, to, out),
             Operation::Join { address, observer } => self.join(address, observer, out),
@@ -148,7 +148,7 @@ impl Host {
         client: Client,
         wish: Wish,
         out: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), String> {
         let Wish { what, view, dry_run } = wish;
         let before = self.options.overview.membership().clone();
         let change = what.change(self.options.node, &before)?;

@@ -16,7 +16,10 @@ fn a_change_that_cannot_be_is_refused_with_the_reason() {
     rig.expect("WARLOCK LEAVE\r\n", "-REFUSED there would be no voter left\r\n");
     rig.expect("WARLOCK REMOVE 1 DRYRUN\r\n", "-REFUSED there would be no voter left\r\n");
     rig.expect("WARLOCK PROMOTE 9\r\n", "-REFUSED n9 is no member\r\n");
-    rig.expect("WARLOCK REPLACE 2 1\r\n", "-REFUSED n2 is no member\r\n");
+    rig.expect(
+        "WARLOCK REPLACE 2 1\r\n",
+        "-REFUSED n2 has no vote that another node could get\r\n",
+    );
     rig.expect("WARLOCK REMOVE 1 VIEW 7\r\n", "-REFUSED v1 is in force, look again\r\n");
     rig.expect("WARLOCK TRANSFER 1\r\n", "-REFUSED n1 is the master already\r\n");
     rig.expect("WARLOCK TRANSFER\r\n", "-REFUSED there is no other voter\r\n");

@@ -99,6 +99,10 @@ impl Newcomer {
         membership: &Membership,
         router: &Rc<Router>,
     ) {
+        if !membership.members().is_empty() && !membership.is_member(self.local.node) {
+            // It was removed, and stays only until the others know that.
+            return;
+        }
         match &settings.cluster.start {
             ClusterStart::Bootstrap if membership.members().is_empty() => {
                 tracing::info!("starting a cluster of this node alone");
