@@ -57,7 +57,7 @@ impl Status {
     pub(crate) fn print(&self, output: &Output) {
         let master = match self.master {
             Some(id) => format!("master n{id}"),
-            None if self.nodes.is_empty() => {
+            None if self.view == 0 => {
                 "the node belongs to no cluster yet: warlock-admin join HOST:PORT".to_owned()
             }
             None => "no master: too few nodes of the cluster reach each other".to_owned(),
