@@ -1,37 +1,11 @@
 //! Nodes that come and go while clients work.
 
-use std::fs;
-use std::process::{Command, Output};
-
 use serde_json::Value as Json;
-use warlock_tests::{Cluster, Node, Traffic, admin, eventually};
+use std::fs;
+use warlock_tests::{Cluster, Node, Traffic, done, eventually, refused};
 
 /// Writes that are acknowledged before, between and after changes.
 const SOME: u64 = 300;
-
-fn run(node: &Node, arguments: &[&str]) -> Output {
-    let mut command = Command::new(admin());
-    command.env_remove("WARLOCK_ADDR").arg("--addr").arg(node.client.to_string());
-    command.args(arguments).output().expect("warlock-admin can be started")
-}
-
-#[track_caller]
-fn ok(node: &Node, arguments: &[&str]) -> String {
-    let output = run(node, arguments);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
-/// The complaint of an operation that is refused.
-#[track_caller]
-fn refusal(node: &Node, arguments: &[&str]) -> String {
-    let output = run(node, arguments);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("next: "), "{text}");
-    text
-}
 
 /// Voters by number, and the number of the view, as the node knows them.
 fn voters(node: &Node) -> Result<(Vec<u64>, u64), String> {
@@ -72,15 +46,14 @@ fn one_node_grows_to_five_and_shrinks_again_under_load() {
         traffic.await_acknowledged(SOME);
     }
     for id in [2, 3, 4] {
-        ok(cluster.node(1), &["remove", &id.to_string()]);
+        done(cluster.node(1), &["remove", &id.to_string()]);
         let finished = cluster.node_mut(id).finish();
         assert_eq!(finished.code, Some(0), "{}", finished.log);
         traffic.await_acknowledged(SOME);
     }
     await_voters(cluster.node(5), &[1, 5]);
     let ledger = traffic.stop();
-    let [_, refused, unknown] = ledger.counts();
-    assert_eq!((refused, unknown), (0, 0), "refused and unknown writes");
+    ledger.expect_all_acknowledged();
     ledger.check(&mut cluster.clients());
     cluster.await_agreement();
 }
@@ -95,18 +68,17 @@ fn every_founder_is_replaced_and_no_client_notices() {
         let by = cluster.node(3).peer.to_string();
         cluster.node_mut(new).start_with(&["--join", &by, "--cluster.join_as", "observer"]);
         cluster.await_ready();
-        ok(cluster.node(3), &["replace", &old.to_string(), &new.to_string()]);
+        done(cluster.node(3), &["replace", &old.to_string(), &new.to_string()]);
         traffic.await_acknowledged(SOME);
         assert_eq!(cluster.node_mut(old).finish().code, Some(0));
     }
     let ledger = traffic.stop();
-    let [_, refused, unknown] = ledger.counts();
-    assert_eq!((refused, unknown), (0, 0), "refused and unknown writes");
+    ledger.expect_all_acknowledged();
 
     let by = cluster.node(4).peer.to_string();
     cluster.node_mut(6).start_with(&["--join", &by, "--cluster.join_as", "observer"]);
     cluster.await_ready();
-    ok(cluster.node(3), &["replace", "n3", "n6"]);
+    done(cluster.node(3), &["replace", "n3", "n6"]);
     assert_eq!(cluster.node_mut(3).finish().code, Some(0));
     await_voters(cluster.node(6), &[4, 5, 6]);
     ledger.check(&mut cluster.clients());
@@ -120,13 +92,12 @@ fn a_master_that_leaves_hands_over_first() {
     let others = cluster.others(master);
     let traffic = Traffic::start(3, &[cluster.node(others[0]).client]);
     traffic.await_acknowledged(SOME);
-    let text = ok(cluster.node(master), &["leave"]);
+    let text = done(cluster.node(master), &["leave"]);
     assert!(text.contains("done: "), "{text}");
     assert_eq!(cluster.node_mut(master).finish().code, Some(0));
     traffic.await_acknowledged(SOME);
     let ledger = traffic.stop();
-    let [_, refused, unknown] = ledger.counts();
-    assert_eq!((refused, unknown), (0, 0), "refused and unknown writes");
+    ledger.expect_all_acknowledged();
     ledger.check(&mut cluster.clients());
 }
 
@@ -135,14 +106,14 @@ fn mastership_moves_where_the_operator_wants_it() {
     let mut cluster = Cluster::start();
     let master = cluster.master();
     for to in cluster.others(master) {
-        let text = ok(cluster.node(1), &["transfer-master", &to.to_string()]);
+        let text = done(cluster.node(1), &["transfer-master", &to.to_string()]);
         assert_eq!(text, format!("n{to} is the master\n"));
         assert_eq!(cluster.master(), to);
     }
     let own = cluster.master();
-    let text = refusal(cluster.node(1), &["transfer_master", &own.to_string()]);
+    let text = refused(cluster.node(1), &["transfer_master", &own.to_string()]);
     assert!(text.contains("is the master already"), "{text}");
-    let text = refusal(cluster.node(1), &["transfer-master", "9"]);
+    let text = refused(cluster.node(1), &["transfer-master", "9"]);
     assert!(text.contains("n9 has no vote"), "{text}");
 }
 
@@ -152,7 +123,7 @@ fn a_dead_node_is_removed_and_never_comes_back_with_its_disk() {
     let dead = cluster.follower();
     let asked = cluster.others(dead)[0];
     cluster.node_mut(dead).kill();
-    ok(cluster.node(asked), &["remove", &dead.to_string()]);
+    done(cluster.node(asked), &["remove", &dead.to_string()]);
 
     // It does not know yet, and learns it from whoever it disturbs.
     let removed = cluster.node_mut(dead).start_and_fail();
@@ -186,7 +157,7 @@ fn a_member_that_missed_every_view_is_told_by_whoever_calls_it() {
     join(&mut cluster, 4);
     join(&mut cluster, 5);
     for gone in [1, 2] {
-        ok(cluster.node(4), &["remove", &gone.to_string()]);
+        done(cluster.node(4), &["remove", &gone.to_string()]);
         assert_eq!(cluster.node_mut(gone).finish().code, Some(0));
     }
     // All whom it knows are gone.
@@ -214,7 +185,7 @@ fn a_lost_disk_is_replaced_by_a_new_member() {
     let by = cluster.node(asked).peer.to_string();
     cluster.node_mut(4).start_with(&["--join", &by, "--cluster.join_as", "observer"]);
     cluster.await_ready();
-    ok(cluster.node(asked), &["replace", &lost.to_string(), "4"]);
+    done(cluster.node(asked), &["replace", &lost.to_string(), "4"]);
     assert_eq!(cluster.node(4).connect().text(&["GET", "k"]), "v");
     cluster.await_agreement();
 }
@@ -226,18 +197,18 @@ fn a_node_waits_until_an_operator_names_a_cluster() {
     cluster.node_mut(4).start_with(&["--cluster.join", ""]);
     eventually("the node listens", || cluster.node(4).membership().map(drop));
     let member = cluster.node(2).peer.to_string();
-    let text = ok(cluster.node(4), &["join", &member, "--observer"]);
+    let text = done(cluster.node(4), &["join", &member, "--observer"]);
     assert!(text.contains("n4 is an observer as of view v2"), "{text}");
-    let text = refusal(cluster.node(4), &["join", &member]);
+    let text = refused(cluster.node(4), &["join", &member]);
     assert!(text.contains("belongs to a cluster already"), "{text}");
-    let status: Json = serde_json::from_str(&ok(cluster.node(1), &["--json", "status"])).unwrap();
+    let status: Json = serde_json::from_str(&done(cluster.node(1), &["--json", "status"])).unwrap();
     assert_eq!(status["nodes"][3]["role"], "observer", "{status}");
     assert_eq!(
         cluster.node(4).connect().text(&["GET", "k"]),
         "v",
         "it forwards what it may not do"
     );
-    ok(cluster.node(1), &["promote", "n4"]);
+    done(cluster.node(1), &["promote", "n4"]);
     await_voters(cluster.node(4), &[1, 2, 3, 4]);
 }
 
@@ -245,15 +216,15 @@ fn a_node_waits_until_an_operator_names_a_cluster() {
 fn what_would_be_is_shown_and_nothing_done() {
     let mut cluster = Cluster::start();
     let follower = cluster.follower().to_string();
-    let text = ok(cluster.node(1), &["remove", &follower, "--dry-run"]);
+    let text = done(cluster.node(1), &["remove", &follower, "--dry-run"]);
     assert!(text.contains("before  v1, voters n1 n2 n3; survives 1 failure"), "{text}");
     assert!(text.contains("must answer: 2 of n1 n2 n3, then 2 of "), "{text}");
     assert!(text.contains("all would be needed afterwards"), "{text}");
     let json: Json =
-        serde_json::from_str(&ok(cluster.node(2), &["--json", "leave", "--dry-run"])).unwrap();
+        serde_json::from_str(&done(cluster.node(2), &["--json", "leave", "--dry-run"])).unwrap();
     assert_eq!(json["after"]["voters"], serde_json::json!([1, 3]), "{json}");
     assert_eq!(voters(cluster.node(3)), Ok((vec![1, 2, 3], 1)));
-    let text = refusal(cluster.node(1), &["promote", "9"]);
+    let text = refused(cluster.node(1), &["promote", "9"]);
     assert!(text.contains("n9 is no member"), "{text}");
 }
 
@@ -263,7 +234,7 @@ fn a_node_that_is_reset_gets_everything_again() {
     let traffic = Traffic::start(3, &cluster.addresses()[..1]);
     traffic.await_acknowledged(10 * SOME);
     let reset = cluster.others(1).into_iter().max().unwrap();
-    let text = ok(cluster.node(reset), &["reset"]);
+    let text = done(cluster.node(reset), &["reset"]);
     assert_eq!(text, format!("n{reset} has its data again\n"));
     let log = cluster.node(reset).log_text();
     assert!(log.contains("forgetting the state of this node"), "{log}");
@@ -275,7 +246,7 @@ fn a_node_that_is_reset_gets_everything_again() {
     let gone = cluster.others(reset).into_iter().max().unwrap();
     cluster.node_mut(gone).kill();
     ledger.check(&mut cluster.clients());
-    let text = refusal(cluster.node(reset), &["reset"]);
+    let text = refused(cluster.node(reset), &["reset"]);
     assert!(text.contains("start the nodes that are down first"), "{text}");
 }
 
@@ -286,16 +257,16 @@ fn what_would_lose_the_majority_is_refused_with_a_way_out() {
     let others = cluster.others(master);
     cluster.node_mut(others[0]).kill();
     eventually("the dead node is noticed", || {
-        let text = ok(cluster.node(master), &["--json", "status"]);
+        let text = done(cluster.node(master), &["--json", "status"]);
         let status: Json = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let state = &status["nodes"][usize::from(others[0]) - 1]["state"];
         if state == "down" { Ok(()) } else { Err(text) }
     });
-    let text = refusal(cluster.node(master), &["remove", &others[1].to_string()]);
+    let text = refused(cluster.node(master), &["remove", &others[1].to_string()]);
     assert!(text.contains("of the new voters only 1 can be reached, 2 are needed"), "{text}");
     assert!(text.contains("start the nodes that are down, or join others first"), "{text}");
     // The dead one may go: what is left is as good as before.
-    ok(cluster.node(master), &["remove", &others[0].to_string()]);
+    done(cluster.node(master), &["remove", &others[0].to_string()]);
     cluster.node(others[1]).connect().ok(&["SET", "k", "v"]);
 }
 

@@ -197,6 +197,16 @@ impl Ledger {
             .map(|class| self.entries.iter().filter(|entry| entry.class == class).count())
     }
 
+    /// Makes sure that no client noticed more than a delay.
+    ///
+    /// # Panics
+    /// If a write was refused, or its outcome is unknown.
+    #[track_caller]
+    pub fn expect_all_acknowledged(&self) {
+        let [_, refused, unknown] = self.counts();
+        assert_eq!((refused, unknown), (0, 0), "refused and unknown writes");
+    }
+
     /// Checks every write against what each node answers now.
     ///
     /// # Panics

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, BufMut};
 use warlock_paxos::{Incarnation, NodeId};
 
+use crate::block::{self, HEAD_LENGTH};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
 use crate::limits::{CLUSTER_NAME_BYTES_MAX, PAGE, PAGE_BYTES, PEERS_MAX};
@@ -18,8 +19,6 @@ use crate::views;
 const FILE: &str = "identity";
 const MAGIC: &[u8; 8] = b"WLKident";
 const VERSION: u32 = 1;
-/// Magic, checksum, version and length of the block.
-const HEAD_LENGTH: usize = 8 + 4 + 4 + 4;
 const FIXED_LENGTH: usize = HEAD_LENGTH + 2 + 16 + 8 + 2 + 2;
 const PEER_LENGTH: usize = 2 + 16;
 /// More than any file of this version.
@@ -213,7 +212,7 @@ impl<D: Disk> Identity<D> {
         block.resize(block.len().next_multiple_of(PAGE), 0);
         let length = u32::try_from(block.len()).expect("a block has few pages");
         block[16..20].copy_from_slice(&length.to_le_bytes());
-        let checksum = checksum(&block);
+        let checksum = block::checksum(&block);
         block[8..12].copy_from_slice(&checksum.to_le_bytes());
         block
     }
@@ -313,7 +312,8 @@ fn is_of_used_directory(name: &str) -> bool {
 
 fn decode<D: Disk>(disk: D, bytes: &[u8]) -> Result<Identity<D>, IdentityError> {
     let mut starts = (0..bytes.len()).step_by(PAGE);
-    let Some(block) = starts.find_map(|start| good_block(&bytes[start..])) else {
+    let Some(block) = starts.find_map(|start| block::good(&bytes[start..], MAGIC, FIXED_LENGTH))
+    else {
         return Err(IdentityError::Damaged);
     };
     let mut from = &block[12..];
@@ -344,23 +344,6 @@ fn decode<D: Disk>(disk: D, bytes: &[u8]) -> Result<Identity<D>, IdentityError> 
         starts,
         peers,
     })
-}
-
-/// The block at the start of `bytes`, if it is undamaged.
-fn good_block(bytes: &[u8]) -> Option<&[u8]> {
-    let mut from = bytes.strip_prefix(MAGIC)?;
-    if from.len() < HEAD_LENGTH - MAGIC.len() {
-        return None;
-    }
-    let stored = from.get_u32_le();
-    from.advance(4);
-    let length = usize::try_from(from.get_u32_le()).ok()?;
-    let block = bytes.get(..length).filter(|block| block.len() >= FIXED_LENGTH)?;
-    (stored == checksum(block)).then_some(block)
-}
-
-fn checksum(block: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&block[..8]), &block[12..])
 }
 
 fn as_index(bytes: u64) -> usize {

@@ -9,6 +9,7 @@
 //! double in memory that loses power, tears and reorders writes, and fails on demand.
 #![doc = include_str!("../FORMAT.md")]
 
+mod block;
 mod disk;
 mod error;
 mod faulty_disk;

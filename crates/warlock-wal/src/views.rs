@@ -10,6 +10,7 @@ use warlock_paxos::{
     Ballot, Charter, NodeId, Reconfiguration, View, decode_charter, encode_charter,
 };
 
+use crate::block::{self, HEAD_LENGTH};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError, WalError};
 use crate::limits::{MEMBERSHIP_BYTES_MAX, PAGE};
@@ -18,7 +19,7 @@ use crate::segment::TEMPORARY_SUFFIX;
 pub(crate) const FILE: &str = "membership";
 const MAGIC: &[u8; 8] = b"WLKviews";
 const VERSION: u32 = 1;
-const FIXED_LENGTH: usize = 8 + 4 + 4 + 4 + 4 + 8 + 8 + 2 + 2 + 4 + 4;
+const FIXED_LENGTH: usize = HEAD_LENGTH + 4 + 8 + 8 + 2 + 2 + 4 + 4;
 /// More than any file of this version: two blocks with two memberships each.
 const FILE_BYTES_MAX: u64 = 4 * (MEMBERSHIP_BYTES_MAX as u64 + PAGE as u64);
 
@@ -48,7 +49,9 @@ impl Views {
         let filled = file.read_at(&mut bytes, 0).doing("read", FILE)?;
         let bytes = &bytes[..filled];
         let mut starts = (0..bytes.len()).step_by(PAGE);
-        let Some(block) = starts.find_map(|start| good_block(&bytes[start..])) else {
+        let Some(block) =
+            starts.find_map(|start| block::good(&bytes[start..], MAGIC, FIXED_LENGTH))
+        else {
             return Err(WalError::MembershipLost);
         };
         let views = decode(block)?;
@@ -92,7 +95,7 @@ impl Views {
         block.resize(block.len().next_multiple_of(PAGE), 0);
         let block_length = length(&block);
         block[16..20].copy_from_slice(&block_length.to_le_bytes());
-        let checksum = checksum(&block);
+        let checksum = block::checksum(&block);
         block[8..12].copy_from_slice(&checksum.to_le_bytes());
         block
     }
@@ -126,21 +129,4 @@ fn decode(block: &[u8]) -> Result<Views, WalError> {
     let accepted = charter(accepted_length)?;
     let accepted = accepted.map(|charter| Reconfiguration { ballot, charter });
     Ok(Views { edition, in_force, accepted })
-}
-
-/// The block at the start of `bytes`, if it is undamaged.
-fn good_block(bytes: &[u8]) -> Option<&[u8]> {
-    let mut from = bytes.strip_prefix(MAGIC)?;
-    if from.len() < FIXED_LENGTH {
-        return None;
-    }
-    let stored = from.get_u32_le();
-    from.advance(4);
-    let length = usize::try_from(from.get_u32_le()).ok()?;
-    let block = bytes.get(..length).filter(|block| block.len() >= FIXED_LENGTH)?;
-    (stored == checksum(block)).then_some(block)
-}
-
-fn checksum(block: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&block[..8]), &block[12..])
 }

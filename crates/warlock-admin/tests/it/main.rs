@@ -164,9 +164,9 @@ fn each_class_of_failure_has_its_exit_status() {
     let address = &node.address;
     for (arguments, expected, kind) in [
         (format!("--addr {address} exec GET l"), 1, "refused"),
-        (format!("--addr {address} --timeout 200ms exec SET b 1"), 1, "refused"),
+        (format!("--addr {address} --timeout 1s exec SET b 1"), 1, "refused"),
         (format!("--addr {address} exec SELECT 1"), 2, "usage"),
-        (format!("--addr {} --timeout 200ms status", node::nobody()), 3, "cannot_connect"),
+        (format!("--addr {} --timeout 1s status", node::nobody()), 3, "cannot_connect"),
         (format!("--addr {address} exec SET a 1"), 4, "unknown"),
     ] {
         let output = run(&arguments);
