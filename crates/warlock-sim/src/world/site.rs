@@ -57,6 +57,9 @@ pub(super) struct Site {
     pub(super) incarnation: Incarnation,
 }
 
+/// Syncs after which damage is so far from the end of the log that more may come.
+const SYNCS_BETWEEN_DAMAGE: u64 = 4;
+
 /// What a disk that breaks promises has done since it last kept one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trust {
@@ -102,6 +105,12 @@ pub(super) struct Process {
 }
 
 impl Site {
+    /// Whether a place near the end of the log may be damaged: together with a seal behind it that
+    /// is lost it could look like a clean end, to any reader.
+    pub(super) const fn is_hurt_at_the_end(&self) -> bool {
+        self.is_unreliable && self.trust.syncs_since_damage < SYNCS_BETWEEN_DAMAGE
+    }
+
     /// Whether a process runs and is not paused.
     pub(super) fn is_awake(&self, time: u64) -> bool {
         self.process.is_some() && self.paused_until <= time

@@ -23,17 +23,18 @@ use super::super::World;
 use super::super::queue::{Event, Mend, NodeIndex};
 use super::super::weather::MILLISECOND;
 
-/// Syncs after which damage is so far from the end of the log that more may come.
-const SYNCS_BETWEEN_DAMAGE: u64 = 4;
-
 /// Written sectors at the end of a file that are its newest: some frames of a log.
 const SECTORS_RECENT: usize = 40;
 
 impl World {
     /// Makes one of the next steps fail.
     pub(super) fn fail_disk(&mut self, index: NodeIndex) {
-        self.counters.disk_error += 1;
         let ahead = self.random.between(1, 12);
+        // A sync that fails loses the seal of the frame before too.
+        if self.sites[index].is_hurt_at_the_end() {
+            return;
+        }
+        self.counters.disk_error += 1;
         let disk = &self.sites[index].disk;
         disk.fail_at(disk.steps() + ahead, Failure::Io);
     }
@@ -95,6 +96,8 @@ impl World {
         };
         let ahead = self.random.between(1, 6);
         let site = &mut self.sites[index];
+        // An error that was to come could hide this, as one that is drawn later.
+        site.disk.forget_failures();
         site.disk.fail_at(site.disk.steps() + ahead, failure);
         site.trust.syncs_since_damage = 0;
     }
@@ -236,6 +239,6 @@ impl World {
     fn may_damage(&self, index: NodeIndex) -> bool {
         let site = &self.sites[index];
         let trust = &site.trust;
-        site.is_unreliable && !trust.lost_power && trust.syncs_since_damage >= SYNCS_BETWEEN_DAMAGE
+        site.is_unreliable && !trust.lost_power && !site.is_hurt_at_the_end()
     }
 }

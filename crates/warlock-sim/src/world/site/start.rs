@@ -240,9 +240,7 @@ impl World {
         };
         let site = &mut self.sites[index];
         let amnesia = power && (site.trust.is_lying || site.trust.lied);
-        // A damaged place and a lost seal behind it could look like a clean end together.
-        let doubly_hurt = site.is_unreliable && site.trust.syncs_since_damage < 4;
-        let outcome = if doubly_hurt && power { Outcome::Kept } else { outcome };
+        let outcome = if site.is_hurt_at_the_end() && power { Outcome::Kept } else { outcome };
         match outcome {
             Outcome::Kept => {}
             Outcome::Lost => self.counters.disk_lost += 1,
