@@ -176,7 +176,7 @@ const DEFAULTS: &[Key] = &[
     },
     Key {
         path: "cluster.initial_members",
-        comment: "Every node with its address for peers, the same on all nodes, if start is members.",
+        comment: "Every node with its address for peers, the same everywhere, if start is members.",
         kind: Kind::Members,
         standard: Standard::Required(MEMBERS_EXAMPLE),
     },
