@@ -240,25 +240,23 @@ impl Flow {
 
     /// Takes the answer to `WAIT`.
     pub(super) fn on_held(&mut self, replicas: u64, turn: &mut Turn) {
-        if mem::replace(&mut self.waiting, Waiting::No) != Waiting::No {
-            turn.end_wait();
-            let replicas = i64::try_from(replicas).unwrap_or(i64::MAX);
-            self.reply().integer(replicas);
-            if let Some(held) = &mut self.held {
-                held.pop();
-            }
-            self.advance(turn);
-        }
+        let replicas = i64::try_from(replicas).unwrap_or(i64::MAX);
+        self.end_waiting(turn, |reply| reply.integer(replicas));
     }
 
     /// Takes the answer to an operation.
     pub(super) fn on_operated(&mut self, outcome: Result<String, String>, turn: &mut Turn) {
+        self.end_waiting(turn, |reply| match outcome {
+            Ok(text) => reply.bulk(text.as_bytes()),
+            Err(text) => reply.error(&text),
+        });
+    }
+
+    /// Answers the first held command, if the core still knows of it.
+    fn end_waiting(&mut self, turn: &mut Turn, answer: impl FnOnce(&mut ReplyWriter<'_>)) {
         if mem::replace(&mut self.waiting, Waiting::No) != Waiting::No {
             turn.end_wait();
-            match outcome {
-                Ok(text) => self.reply().bulk(text.as_bytes()),
-                Err(text) => self.reply().error(&text),
-            }
+            answer(&mut self.reply());
             if let Some(held) = &mut self.held {
                 held.pop();
             }
