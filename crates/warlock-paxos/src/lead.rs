@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use crate::batch::Proposal;
 use crate::ids::{Ballot, Incarnation, NodeId, Origin, Slot};
 use crate::lease::MasterLease;
-use crate::limits::{BATCH_BYTES, IN_FLIGHT_BYTES_MAX, QUEUE_BYTES_MAX, WINDOW_MAX, WINDOW_MIN};
+use crate::limits::{
+    BATCH_BYTES, IN_FLIGHT_BYTES_MAX, QUEUE_BYTES_MAX, READS_ASKED_MAX, WINDOW_MAX, WINDOW_MIN,
+};
 use crate::membership::{Membership, Tally};
 use crate::message::Propose;
 use crate::time::{Instant, LogTime};
@@ -49,6 +51,8 @@ pub(crate) struct Lead {
     pub(crate) last_stamp: LogTime,
     pub(crate) tick_wanted: bool,
     pub(crate) leaving: Option<Leaving>,
+    /// Questions for a read index that came before this node may answer one.
+    asked: Vec<(NodeId, u64)>,
     pub(crate) changing: Option<Changing>,
     /// What an earlier leader of the view had accepted for the next reconfiguration slot: it must
     /// be proposed again before anything else may be.
@@ -87,6 +91,7 @@ impl Lead {
             last_stamp: LogTime::ZERO,
             tick_wanted: false,
             leaving: None,
+            asked: Vec::new(),
             changing: None,
             inherited: None,
             streams: BTreeMap::new(),
@@ -111,6 +116,21 @@ impl Lead {
         self.streams.insert(stream, origin.sequence);
         self.queue_bytes += commands.len();
         self.queue.push_back(Proposal { origin, commands });
+    }
+
+    /// Keeps a follower's question for a read index until this node serves reads; `false` if there
+    /// are too many.
+    pub(crate) fn keep_asked(&mut self, from: NodeId, id: u64) -> bool {
+        let room = self.asked.len() < READS_ASKED_MAX;
+        if room {
+            self.asked.push((from, id));
+        }
+        room
+    }
+
+    /// Takes the questions that were kept.
+    pub(crate) fn take_asked(&mut self) -> Vec<(NodeId, u64)> {
+        core::mem::take(&mut self.asked)
     }
 
     /// Whether a proposal of this origin was taken before, so that it may be in the log.

@@ -46,6 +46,10 @@ pub const SNAPSHOT_WINDOW_BYTES: u64 = 8 * SNAPSHOT_CHUNK_BYTES;
 /// Submissions that wait for their fate on one node, in bytes; beyond it new ones are refused.
 pub const SUBMISSIONS_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Questions for a read index that a new master keeps until it serves reads; those beyond it are
+/// refused, and asked again.
+pub const READS_ASKED_MAX: usize = 4096;
+
 /// Slots whose state digests are remembered for comparison.
 pub const DIGESTS_KEPT: usize = 16;
 

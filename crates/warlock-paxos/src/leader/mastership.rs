@@ -43,11 +43,15 @@ impl Leader {
                 self.send_heartbeats(now, out);
             }
             self.publish_lease(out);
+            self.answer_asked(now, out);
         }
         self.consider_changing(now, out);
     }
 
     /// Handles a follower's question for a slot at which its reads are linearizable (L3).
+    ///
+    /// Followers know a new master before it serves reads, and ask at once: it keeps the question
+    /// until it can answer, for they would ask again only when the answer counts as lost.
     pub fn handle_read_index(
         &mut self,
         now: Instant,
@@ -56,20 +60,45 @@ impl Leader {
         out: &mut Vec<Output>,
     ) {
         let id = ask.id;
-        match &self.phase {
-            Phase::Leading(lead)
-                if self.serves_reads(lead)
-                    && self.membership.is_member(from)
-                    && (lead.lease.is_held(now) || mutant!(ExpiryByTimer)) =>
-            {
+        let vouches = self.vouches_for_reads(now);
+        let answer = match &mut self.phase {
+            Phase::Leading(lead) if vouches && self.membership.is_member(from) => {
                 let decision = Decision { ballot: lead.ballot, decided: self.decided() };
-                out.push(Output::Tell(Tell::Vouched { to: from, id, decision }));
+                Some(Output::Tell(Tell::Vouched { to: from, id, decision }))
+            }
+            Phase::Leading(lead) if !vouches && lead.leaving.is_none() => {
+                let kept = lead.keep_asked(from, id);
+                (!kept).then(|| self.refuse_read_index(from, id))
             }
             Phase::Following | Phase::Scouting { .. } | Phase::Leading(_) => {
-                let answer = ReadIndexed { id, index: None, applied: self.applied };
-                out.push(Output::Send { to: from, message: Message::ReadIndexed(answer) });
+                Some(self.refuse_read_index(from, id))
+            }
+        };
+        out.extend(answer);
+    }
+
+    const fn refuse_read_index(&self, to: NodeId, id: u64) -> Output {
+        let answer = ReadIndexed { id, index: None, applied: self.applied };
+        Output::Send { to, message: Message::ReadIndexed(answer) }
+    }
+
+    /// Answers the questions for a read index that came before this node served reads.
+    pub(super) fn answer_asked(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.vouches_for_reads(now) {
+            return;
+        }
+        if let Phase::Leading(lead) = &mut self.phase {
+            for (from, id) in lead.take_asked() {
+                self.handle_read_index(now, from, &ReadIndex { id }, out);
             }
         }
+    }
+
+    /// Whether this node may say at which slot reads are linearizable (L3).
+    fn vouches_for_reads(&self, now: Instant) -> bool {
+        self.lead().is_some_and(|lead| {
+            self.serves_reads(lead) && (lead.lease.is_held(now) || mutant!(ExpiryByTimer))
+        })
     }
 
     /// Until when local reads are linearizable; `None` if they are not (L3).

@@ -55,6 +55,7 @@ impl Leader {
         self.clock.raise_floor(now, log_time);
         self.publish_lease(out);
         self.settle(now, out);
+        self.answer_asked(now, out);
     }
 
     /// Lets go of what this ballot decided and this node applied, and proposes what comes next.
