@@ -203,17 +203,20 @@ impl Warlock {
         let port = free_base_port(1)?;
         let [client, listen, http] = [0, 100, 200].map(|lane| format!("127.0.0.1:{}", port + lane));
         let log = self.directory.path().join(format!("joined-{id}.log"));
-        let mut command = Command::new(&self.nodes[0].launch.program);
-        command
-            .args(["--node_id", &id.to_string(), "--cluster.name", &member.cluster])
-            .args(["--client.listen", &client, "--peer.listen", &listen, "--http.listen", &http])
-            .args(["--join", &peer, "--data_dir"])
-            .arg(self.directory.path().join(format!("joined-{id}")));
-        let started = OwnedProcess::spawn(&mut command, "warlockd", &log)?;
+        let data = self.directory.path().join(format!("joined-{id}"));
+        let number = id.to_string();
+        let mut launch = self.nodes[0].launch.clone();
+        launch.arguments = ["--node_id", &number, "--cluster.name", &member.cluster]
+            .into_iter()
+            .chain(["--client.listen", &client, "--peer.listen", &listen, "--http.listen", &http])
+            .chain(["--join", &peer, "--data_dir"])
+            .map(OsString::from)
+            .chain([data.into_os_string()])
+            .collect();
+        let started = OwnedProcess::spawn(&mut launch.command(), "warlockd", &log)?;
         let address = |text: &str| text.parse::<SocketAddr>().context("an address");
         let (client, http) = (address(&client)?, address(&http)?);
         let process = ProcessIdentity::of(started.pid())?;
-        let launch = Launch::of(started.pid())?;
         self.nodes.push(Node { client, http, process, launch, restarted: Some(started) });
         let seat = format!("\"id\":{id},\"seat\":\"voter\"");
         wait_for("a newcomer to vote", Duration::from_secs(60), || {
@@ -298,7 +301,7 @@ impl System for Warlock {
 }
 
 /// How a node was started, so that it can be started again in the same way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Launch {
     program: PathBuf,
     arguments: Vec<OsString>,
