@@ -79,8 +79,8 @@ pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<
     let away = away.ok_or_else(|| Error::new("a cluster of one node"))?;
     let small = Workload { keys, value_length: KIB, ..Workload::default() };
     let mut load = Paced::new(warlock.connect(&small)?, RATE);
-    load.run(Duration::from_millis(500), || Ok(false))?;
-    let before = load.run(run, || Ok(false))?;
+    load.run(Duration::from_millis(500), || false)?;
+    let before = load.run(run, || false)?;
     warlock.signal(away, Signal::KILL)?;
     wait_for("the follower to end", PATIENCE, || warlock.has_ended(away))?;
     warlock.preload(keys, KIB)?;
@@ -93,7 +93,7 @@ pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<
     }
     let began = Instant::now();
     warlock.start_again(away)?;
-    let during = load.run(PATIENCE, || warlock.is_level(away))?;
+    let during = load.run(PATIENCE, warlock.level(away))?;
     let took = began.elapsed();
     warlock.wait_healthy(PATIENCE)?;
     let node = &warlock.nodes()[away];
@@ -181,11 +181,28 @@ impl Paced {
         Self { load, rate }
     }
 
-    /// Runs for `span` at most, until `done`, which is asked now and then.
-    fn run(&mut self, span: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<Latencies> {
+    /// Runs for `span` at most, until `done`, which is asked by another thread: the load waits for
+    /// nothing but its answers.
+    fn run(&mut self, span: Duration, done: impl Fn() -> bool + Sync) -> Result<Latencies> {
+        let ends = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    thread::sleep(SLICE / 4);
+                    ends.fetch_or(done(), Ordering::Relaxed);
+                }
+            });
+            let latencies = self.run_until(span, &ends);
+            ends.store(true, Ordering::Relaxed);
+            watch.join().map_err(|_| Error::new("the watcher panicked"))?;
+            latencies
+        })
+    }
+
+    fn run_until(&mut self, span: Duration, ends: &AtomicBool) -> Result<Latencies> {
         let mut latencies = Latencies::new()?;
-        let (began, mut asked) = (Instant::now(), Instant::now());
-        while began.elapsed() < span {
+        let began = Instant::now();
+        while began.elapsed() < span && !ends.load(Ordering::Relaxed) {
             let elapsed = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             let due = elapsed.saturating_mul(self.rate) / 1_000_000;
             let due = due.saturating_sub(latencies.operations());
@@ -194,12 +211,6 @@ impl Paced {
                 continue;
             }
             latencies.add(&self.load.run(Stop::Operations(due.min(1000)))?.latency)?;
-            if asked.elapsed() > SLICE / 4 {
-                asked = Instant::now();
-                if done()? {
-                    break;
-                }
-            }
         }
         latencies.elapsed = began.elapsed();
         Ok(latencies)

@@ -229,13 +229,10 @@ impl Warlock {
         })
     }
 
-    /// Whether node `index` answers and has applied nearly all that the master has.
-    pub fn is_level(&self, index: usize) -> Result<bool> {
-        if !is_listening(self.nodes[index].client)? {
-            return Ok(false);
-        }
-        let Ok(status) = ClusterStatus::ask(self.nodes[index].client) else { return Ok(false) };
-        Ok(status.is_healthy())
+    /// Tells whether node `index` answers and has applied nearly all that the master has.
+    pub fn level(&self, index: usize) -> impl Fn() -> bool + Sync + use<> {
+        let client = self.nodes[index].client;
+        move || ClusterStatus::ask(client).is_ok_and(|status| status.is_healthy())
     }
 
     /// Starts node `index`, which has ended, exactly as it was started before.

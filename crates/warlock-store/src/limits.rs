@@ -19,7 +19,7 @@ pub const EXPIRED_PER_BATCH: usize = 1000;
 pub const ORIGINS_MAX: usize = 1024;
 
 /// Bytes at which a chunk of a snapshot is full. A larger entry makes a larger chunk.
-pub const SNAPSHOT_CHUNK_LENGTH: usize = 1024 * 1024;
+pub const SNAPSHOT_CHUNK_LENGTH: usize = 128 * 1024;
 
 /// Bytes that a snapshot copies in one step, under the lock of their shard; a larger item alone is
 /// more. The applier may have to wait for one step.

@@ -23,6 +23,13 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// `NotFound` if there is none, and whatever the disk reports.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
+    /// Opens a file that nobody writes any more, to be read once from its start to its end: from
+    /// the disk, whatever the cache remembers, and so that writes of others need not wait long.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, and whatever the disk reports.
+    fn open_past_cache(&self, name: &str) -> io::Result<Self::File>;
+
     /// Gives a file another name, in the place of an old file of that name.
     ///
     /// # Errors

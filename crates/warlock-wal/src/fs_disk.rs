@@ -2,15 +2,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile};
+use crate::past_cache::Part;
 
 const LOCK_FILE: &str = "lock";
 
@@ -36,6 +37,8 @@ struct Directory {
 #[derive(Debug)]
 pub struct FsFile {
     file: File,
+    /// Only of a file that is read past the cache.
+    part: Option<Mutex<Part>>,
     bytes_read: Arc<AtomicU64>,
     syncs: bool,
 }
@@ -90,7 +93,8 @@ impl FsDisk {
     }
 
     fn file(&self, file: File) -> FsFile {
-        FsFile { file, bytes_read: Arc::clone(&self.bytes_read), syncs: self.syncs }
+        let bytes_read = Arc::clone(&self.bytes_read);
+        FsFile { file, part: None, bytes_read, syncs: self.syncs }
     }
 
     fn file_path(&self, name: &str) -> PathBuf {
@@ -114,6 +118,21 @@ impl Disk for FsDisk {
     fn open(&self, name: &str) -> io::Result<FsFile> {
         let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
         Ok(self.file(file))
+    }
+
+    fn open_past_cache(&self, name: &str) -> io::Result<FsFile> {
+        let flags = OFlags::DIRECT.bits().cast_signed();
+        let path = self.file_path(name);
+        match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+            Ok(file) => Ok(FsFile { part: Some(Mutex::new(Part::new())), ..self.file(file) }),
+            // A file system without direct reads: what is in memory there is not on any disk.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                let file = self.file(OpenOptions::new().read(true).open(&path)?);
+                file.drop_cache()?;
+                Ok(file)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -174,15 +193,13 @@ impl DiskFile for FsFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match FileExt::read_at(&self.file, &mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let filled = match &self.part {
+            Some(part) => {
+                let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+                part.read(&self.file, buffer, offset)?
             }
-        }
+            None => self.read_cached(buffer, offset)?,
+        };
         self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(filled)
     }
@@ -193,6 +210,21 @@ impl DiskFile for FsFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+}
+
+impl FsFile {
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
     }
 }
 

@@ -19,6 +19,7 @@ mod identity;
 pub mod limits;
 mod log_reader;
 mod mark;
+mod past_cache;
 mod recovered;
 mod recovery;
 mod segment;

@@ -203,6 +203,12 @@ impl Disk for FaultyDisk {
         Ok(self.handle(name, file))
     }
 
+    fn open_past_cache(&self, name: &str) -> io::Result<FaultyFile> {
+        let file = self.open(name)?;
+        file.drop_cache()?;
+        Ok(file)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.running()?.rename(from, to)
     }

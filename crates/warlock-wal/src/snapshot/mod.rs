@@ -140,7 +140,14 @@ impl<D: Disk> Snapshots<D> {
     }
 
     fn open_file(&self, name: &str) -> Result<SnapshotReader<D::File>, SnapshotError> {
-        match self.disk.open(name) {
+        Self::reader(self.disk.open(name), name)
+    }
+
+    fn reader(
+        opened: io::Result<D::File>,
+        name: &str,
+    ) -> Result<SnapshotReader<D::File>, SnapshotError> {
+        match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(SnapshotError::Absent { file: name.to_owned() })
             }

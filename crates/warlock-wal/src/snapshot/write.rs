@@ -133,10 +133,11 @@ impl<D: Disk> SnapshotReceiver<D> {
     /// absent. [`SnapshotError::Io`].
     pub fn seal(mut self) -> Result<SealedSnapshot<D>, SnapshotError> {
         self.temporary.sync()?;
-        // What the disk holds is verified, not what the cache remembers.
+        // What the disk holds is verified, not what the cache remembers; and what it remembers is
+        // not needed any more.
         let Temporary { file, name, snapshots, .. } = &self.temporary;
         file.drop_cache().doing("drop the cache of", name)?;
-        let reader = snapshots.open_file(name)?;
+        let reader = Snapshots::<D>::reader(snapshots.disk.open_past_cache(name), name)?;
         if !self.is_complete() || reader.meta().slot != self.slot {
             return Err(SnapshotError::Damaged { file: name.clone(), offset: 0 });
         }

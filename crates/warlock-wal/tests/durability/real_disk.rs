@@ -89,6 +89,7 @@ fn files_do_what_the_trait_says() {
 /// The double and the real disk agree on everything that does not involve failure.
 fn disk_contract<D: Disk>(disk: &D) {
     assert_eq!(disk.open("a").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.open_past_cache("a").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(disk.remove("a").unwrap_err().kind(), ErrorKind::NotFound);
     let file = disk.create("a").unwrap();
     file.allocate(5000).unwrap();
@@ -105,6 +106,19 @@ fn disk_contract<D: Disk>(disk: &D) {
     assert_eq!(file.read_at(&mut buffer, 4996).unwrap(), 8);
     assert_eq!(&buffer, b"\0\0onetwo\x09\x09");
     assert_eq!(file.read_at(&mut buffer, 9000).unwrap(), 0);
+    let past_cache = disk.open_past_cache("a").unwrap();
+    for length in [1, 3, 100, 5004] {
+        let (mut read, mut part) = (Vec::new(), vec![0; length]);
+        loop {
+            let filled = past_cache.read_at(&mut part, read.len() as u64).unwrap();
+            read.extend_from_slice(&part[..filled]);
+            if filled < length {
+                break;
+            }
+        }
+        assert_eq!(read.len(), 5004, "in parts of {length}");
+        assert_eq!(&read[4990..], b"\0\0\0\0\0\0\0\0onetwo");
+    }
     disk.create("c").unwrap();
     disk.rename("a", "b").unwrap();
     disk.sync_directory().unwrap();
