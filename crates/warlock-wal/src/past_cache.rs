@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
 /// Bytes read at once. While one part is read nothing else is asked of the disk, so that the log's
 /// writes wait for one part at most; a kernel that reads ahead has dozens queued before them.
 const PART_BYTES: usize = 256 * 1024;
 
-/// What direct reads must be aligned to, in memory and in the file: no disk has larger blocks.
+/// What direct reads are aligned to, in memory and in the file; hardly a disk has larger blocks.
 const ALIGNMENT: usize = 4096;
 
 /// The part of a file that was read last.
@@ -67,9 +70,46 @@ impl Part {
         self.filled = loop {
             match file.read_at(memory, start) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Blocks larger than that: then by way of the cache.
+                Err(error) if is_misaligned(&error) && is_direct(file)? => {
+                    rustix::fs::fcntl_setfl(file, OFlags::empty())?;
+                }
                 other => break other?,
             }
         };
         Ok(())
+    }
+}
+
+fn is_misaligned(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
+}
+
+fn is_direct(file: &File) -> io::Result<bool> {
+    Ok(rustix::fs::fcntl_getfl(file)?.contains(OFlags::DIRECT))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_directly_is_read_by_way_of_the_cache() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let content: Vec<u8> = (0..=250).cycle().take(3 * PART_BYTES + 77).collect();
+        std::fs::write(&path, &content).unwrap();
+        let mut options = OpenOptions::new();
+        let direct = OFlags::DIRECT.bits().cast_signed();
+        let file = options.read(true).custom_flags(direct).open(&path).unwrap();
+        let mut part = Part::new();
+        // As on a disk of which the blocks are larger than the alignment.
+        part.first += 1;
+        let mut read = vec![0; content.len() + 10];
+        assert_eq!(part.read(&file, &mut read, 0).unwrap(), content.len());
+        assert_eq!(read[..content.len()], content);
     }
 }
