@@ -5,12 +5,13 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile};
+use crate::freeing::{Freed, Freeing, LARGE_BYTES, User};
 use crate::past_cache::Part;
 
 const LOCK_FILE: &str = "lock";
@@ -24,11 +25,13 @@ pub struct FsDisk {
     directory: Arc<Directory>,
     bytes_read: Arc<AtomicU64>,
     syncs: bool,
+    frees_slowly: bool,
 }
 
 #[derive(Debug)]
 struct Directory {
     path: PathBuf,
+    freeing: Mutex<Freeing>,
     handle: File,
     _lock: File,
 }
@@ -41,6 +44,7 @@ pub struct FsFile {
     part: Option<Mutex<Part>>,
     bytes_read: Arc<AtomicU64>,
     syncs: bool,
+    _user: User,
 }
 
 impl FsDisk {
@@ -68,8 +72,33 @@ impl FsDisk {
                 other => io::Error::from(other),
             }
         })?;
-        let directory = Directory { path: path.to_owned(), handle: File::open(path)?, _lock: lock };
-        Ok(Self { directory: Arc::new(directory), bytes_read: Arc::default(), syncs: true })
+        let directory = Directory {
+            path: path.to_owned(),
+            freeing: Mutex::default(),
+            handle: File::open(path)?,
+            _lock: lock,
+        };
+        Ok(Self {
+            directory: Arc::new(directory),
+            bytes_read: Arc::default(),
+            syncs: true,
+            frees_slowly: false,
+        })
+    }
+
+    /// The same directory, but the space of large files that are removed is given back only by
+    /// [`free_some`](Self::free_some), and when the process ends.
+    #[must_use]
+    pub fn freeing_slowly(mut self) -> Self {
+        self.frees_slowly = true;
+        self
+    }
+
+    /// Gives a little of the space of removed files back. To be called again and again, with
+    /// pauses in which the disk has time for others.
+    #[must_use]
+    pub fn free_some(&self) -> Freed {
+        self.freeing().step()
     }
 
     /// The same directory, but syncing does nothing: what is written survives the process, and not
@@ -92,9 +121,14 @@ impl FsDisk {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    fn file(&self, file: File) -> FsFile {
+    fn freeing(&self) -> MutexGuard<'_, Freeing> {
+        self.directory.freeing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, file: File) -> io::Result<FsFile> {
+        let user = self.freeing().open(&file)?;
         let bytes_read = Arc::clone(&self.bytes_read);
-        FsFile { file, part: None, bytes_read, syncs: self.syncs }
+        Ok(FsFile { file, part: None, bytes_read, syncs: self.syncs, _user: user })
     }
 
     fn file_path(&self, name: &str) -> PathBuf {
@@ -112,22 +146,21 @@ impl Disk for FsDisk {
             .read(true)
             .write(true)
             .open(self.file_path(name))
-            .map(|file| self.file(file))
+            .and_then(|file| self.file(file))
     }
 
     fn open(&self, name: &str) -> io::Result<FsFile> {
-        let file = OpenOptions::new().read(true).write(true).open(self.file_path(name))?;
-        Ok(self.file(file))
+        self.file(OpenOptions::new().read(true).write(true).open(self.file_path(name))?)
     }
 
     fn open_past_cache(&self, name: &str) -> io::Result<FsFile> {
         let flags = OFlags::DIRECT.bits().cast_signed();
         let path = self.file_path(name);
         match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-            Ok(file) => Ok(FsFile { part: Some(Mutex::new(Part::new())), ..self.file(file) }),
+            Ok(file) => Ok(FsFile { part: Some(Mutex::new(Part::new())), ..self.file(file)? }),
             // A file system without direct reads: what is in memory there is not on any disk.
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                let file = self.file(OpenOptions::new().read(true).open(&path)?);
+                let file = self.file(OpenOptions::new().read(true).open(&path)?)?;
                 file.drop_cache()?;
                 Ok(file)
             }
@@ -140,7 +173,13 @@ impl Disk for FsDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.file_path(name))
+        let path = self.file_path(name);
+        if !self.frees_slowly || fs::metadata(&path)?.len() < LARGE_BYTES {
+            return fs::remove_file(path);
+        }
+        let file = OpenOptions::new().write(true).open(&path)?;
+        fs::remove_file(path)?;
+        self.freeing().take(file)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

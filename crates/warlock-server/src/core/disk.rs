@@ -5,12 +5,12 @@
 //! write and one sync (group commit).
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use warlock_node::{SnapshotDesk, SnapshotEvent, SnapshotJob};
 use warlock_paxos::{NodeId, Record, Slot, SnapshotChunk};
-use warlock_wal::{FsDisk, Snapshots, Wal, WalError};
+use warlock_wal::{Freed, FsDisk, Snapshots, Wal, WalError};
 
 use crate::metrics::SharedMetrics;
 use crate::peer::ChunkSender;
@@ -19,6 +19,13 @@ use crate::peer::ChunkSender;
 /// for what a snapshot takes from processors and disk; but the longer it takes, the more of the
 /// state changes before the stream has passed, and must be kept twice.
 const REST: u32 = 5;
+
+/// How long to rest between two steps that give the space of removed files back.
+const FREE_REST: Duration = Duration::from_millis(5);
+
+/// How long the thread of the snapshots waits before it looks for removed files again: it is not
+/// told of those of the log.
+const FREE_LOOK: Duration = Duration::from_secs(1);
 
 enum LogOp {
     Append(Record),
@@ -128,16 +135,16 @@ pub(super) fn start_snapshots(
     chunks: ChunkSender,
 ) -> std::io::Result<SnapshotHandle> {
     let (takes, queue) = channel();
-    let desk = SnapshotDesk::new(snapshots.clone());
+    let (desk, disk) = (SnapshotDesk::new(snapshots.clone()), snapshots.disk().clone());
     let (to, sender) = (events.clone(), chunks.clone());
     std::thread::Builder::new()
         .name("snapshots".to_owned())
-        .spawn(move || run_desk(desk, &queue, &to, &sender))?;
+        .spawn(move || run_desk(desk, &queue, &to, &sender, Some(&disk)))?;
     let (others, queue) = channel();
     let desk = SnapshotDesk::new(snapshots);
     std::thread::Builder::new().name("transfers".to_owned()).spawn(move || {
         crate::priority::lower();
-        run_desk(desk, &queue, &events, &chunks);
+        run_desk(desk, &queue, &events, &chunks, None);
     })?;
     Ok(SnapshotHandle { takes, others })
 }
@@ -147,8 +154,9 @@ fn run_desk(
     queue: &Receiver<SnapshotJob>,
     events: &UnboundedSender<DiskEvent>,
     chunks: &ChunkSender,
+    freed: Option<&FsDisk>,
 ) {
-    while take_jobs(&mut desk, queue) {
+    while take_jobs(&mut desk, queue, freed) {
         let (began, in_no_hurry) = (StdInstant::now(), desk.is_in_no_hurry());
         if let Some(event) = desk.step() {
             let _ = events.send(match event {
@@ -176,11 +184,21 @@ fn run_desk(
 }
 
 /// Takes over what waits, and waits if there is nothing to do. False when nothing more comes.
-fn take_jobs(desk: &mut SnapshotDesk<FsDisk>, queue: &Receiver<SnapshotJob>) -> bool {
-    if desk.is_idle() {
-        match queue.recv() {
+fn take_jobs(
+    desk: &mut SnapshotDesk<FsDisk>,
+    queue: &Receiver<SnapshotJob>,
+    freed: Option<&FsDisk>,
+) -> bool {
+    while desk.is_idle() {
+        let job = match freed.map(FsDisk::free_some) {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(Freed::Some) => queue.recv_timeout(FREE_REST),
+            Some(Freed::InUse | Freed::Nothing) => queue.recv_timeout(FREE_LOOK),
+        };
+        match job {
             Ok(job) => desk.give(job),
-            Err(_) => return false,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
         }
     }
     queue.try_iter().for_each(|job| desk.give(job));

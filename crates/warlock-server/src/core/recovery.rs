@@ -90,7 +90,7 @@ fn crew(work: &(dyn Fn() + Sync)) {
 
 fn open_directory(path: &Path, durability: Durability) -> Result<FsDisk, String> {
     std::fs::create_dir_all(path).map_err(|error| format!("cannot create it: {error}"))?;
-    let disk = FsDisk::open(path).map_err(|error| error.to_string())?;
+    let disk = FsDisk::open(path).map_err(|error| error.to_string())?.freeing_slowly();
     Ok(match durability {
         Durability::Fsync => disk,
         Durability::Os | Durability::Memory => disk.without_sync(),

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IoSlice};
 
 use warlock_paxos::Slot;
-use warlock_wal::{Disk, DiskFile, FsDisk, Tail, Wal, WalOptions};
+use warlock_wal::{Disk, DiskFile, Freed, FsDisk, Tail, Wal, WalOptions};
 
 use crate::model::{OPTIONS, Run, accept, chunks, read_snapshot, workload, write_snapshot};
 
@@ -84,6 +84,33 @@ fn files_do_what_the_trait_says() {
     let disk = FsDisk::open(directory.path()).unwrap();
     disk_contract(&disk);
     disk_contract(&warlock_wal::FaultyDisk::new(1));
+}
+
+#[test]
+fn a_large_file_is_freed_bit_by_bit_once_nobody_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(directory.path()).unwrap().freeing_slowly();
+    const LENGTH: u64 = 20 * 1024 * 1024 + 1;
+    let small = disk.create("small").unwrap();
+    small.write_at(&mut [IoSlice::new(b"small")], 0).unwrap();
+    disk.create("large").unwrap().allocate(LENGTH).unwrap();
+    let reader = disk.open("large").unwrap();
+    disk.remove("small").unwrap();
+    assert_eq!(disk.free_some(), Freed::Nothing, "it is gone already");
+    disk.remove("large").unwrap();
+    assert_eq!(disk.list().unwrap(), Vec::<String>::new());
+    assert_eq!(disk.free_some(), Freed::InUse);
+    let mut end = [9; 2];
+    assert_eq!(reader.read_at(&mut end, LENGTH - 1).unwrap(), 1, "a reader notices nothing");
+    // A new file of the name is another one.
+    let other = disk.create("large").unwrap();
+    other.allocate(10).unwrap();
+    drop(reader);
+    for _ in 0..21 {
+        assert_eq!(disk.free_some(), Freed::Some);
+    }
+    assert_eq!(disk.free_some(), Freed::Nothing);
+    assert_eq!(other.length().unwrap(), 10);
 }
 
 /// The double and the real disk agree on everything that does not involve failure.
