@@ -534,6 +534,7 @@ fn write_seal<F: DiskFile>(
 }
 
 fn newest_membership(views: &Views, snapshot: Option<&SnapshotMeta>) -> Option<Charter> {
+    let snapshot = snapshot.filter(|_| !mutant!(SnapshotMembershipIgnored));
     let of_snapshot = snapshot.and_then(|meta| decode_charter(&meta.membership).ok());
     let known = views.in_force.iter().chain(&of_snapshot);
     known.max_by_key(|charter| charter.view).cloned()

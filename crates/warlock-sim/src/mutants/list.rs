@@ -127,6 +127,13 @@ pub const MUTANTS: &[Mutant] = &[
         "MembershipForgotten",
         "a restart begins with the settings' membership",
     ),
+    tested(
+        "membership",
+        "SnapshotMembershipIgnored",
+        "a state restored from a snapshot lacks its membership",
+        "warlock-wal",
+        &["--test", "durability", "views::"],
+    ),
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),
