@@ -428,8 +428,9 @@ impl Acceptor {
     /// those slots any more, so that no other answer would say so.
     fn tell_held(&mut self, now: Instant, decided: Slot, out: &mut Vec<Output>) {
         let (ballot, held) = (self.ballot, self.held);
-        // In a view that is over nobody leads (M4).
-        if ballot == Ballot::ZERO || ballot.view < self.membership.view() {
+        // In a view that is over nobody leads, and a node that is left out takes part in none (M4).
+        let present = ballot.view >= self.membership.view() && self.is_admitted();
+        if ballot == Ballot::ZERO || !present {
             return;
         }
         let slot = Slot::new(decided.position() - 1);

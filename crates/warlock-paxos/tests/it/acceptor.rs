@@ -17,8 +17,13 @@ fn acceptor() -> Acceptor {
 }
 
 fn with_unknown(unknown: Vec<SlotRange>) -> Acceptor {
+    let membership = Membership::new(View::new(1), (1..=3).map(node));
+    restarted_with(Ballot::ZERO, membership, unknown)
+}
+
+fn restarted_with(ballot: Ballot, membership: Membership, unknown: Vec<SlotRange>) -> Acceptor {
     let state = AcceptorState {
-        ballot: Ballot::ZERO,
+        ballot,
         pvalues: Vec::new(),
         decided: Slot::FIRST,
         unknown,
@@ -27,7 +32,6 @@ fn with_unknown(unknown: Vec<SlotRange>) -> Acceptor {
         incarnation: Incarnation::new(1),
         reconfiguration: None,
     };
-    let membership = Membership::new(View::new(1), (1..=3).map(node));
     Acceptor::new(node(1), membership, Timing::DEFAULT, state, NOW)
 }
 
@@ -198,6 +202,21 @@ fn what_is_learned_is_told_to_the_master_once_there_is_one() {
     let [Output::Send { to, message: Message::P2b(p2b) }] = &then[..] else { panic!("{then:?}") };
     assert_eq!((*to, p2b.asked, p2b.promised), (node(2), ballot(1, 2), ballot(1, 2)));
     assert_eq!((p2b.slot, p2b.held), (Slot::new(2), Slot::new(3)));
+}
+
+#[test]
+fn a_node_that_is_left_out_tells_nobody_what_it_learns() {
+    // A snapshot of a peer may bring a ballot of the very view that the node is not part of.
+    let view = Membership::new(View::new(1), (2..=3).map(node));
+    let mut acceptor = restarted_with(ballot(1, 2), view, Vec::new());
+    let mut out = Vec::new();
+    acceptor.handle_decided(NOW, Slot::new(2), vec![(Slot::new(1), batch(1))], &mut out);
+    let sends = |output: &Output| match output {
+        Output::Send { .. } | Output::Broadcast { .. } => true,
+        Output::Persist { then, .. } => !then.is_empty(),
+        _ => false,
+    };
+    assert!(!out.iter().any(sends), "M4: {out:?}");
 }
 
 #[test]
