@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     /// Seeds of the tests. They are enough for every fault, and few enough for every change.
-    const SEEDS: core::ops::Range<u64> = 1..121;
+    const SEEDS: core::ops::Range<u64> = 201..381;
 
     #[test]
     fn a_batch_of_seeds_passes_and_no_fault_is_idle() {
