@@ -390,6 +390,9 @@ impl Replica {
         self.submissions.handle_skipped(out);
         out.push(Output::Tell(Tell::Installed(slot)));
         out.push(Output::Tell(Tell::Applied { slot, log_time }));
+        // Nothing need follow that would have them looked at.
+        self.submissions.flush(now, self.mastership, slot, out);
+        self.reads.release(slot, out);
         self.advance(now, out);
     }
 

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use warlock_paxos::limits::{LEARNED_BYTES, LOG_BYTES_KEPT, SUBMISSIONS_BYTES_MAX};
 use warlock_paxos::{
-    Ballot, Batch, Fate, Heartbeat, Incarnation, Instant, Learn, Learned, LogTime, Message, Notice,
-    Origin, Output, PValue, Proposal, Replica, ReplicaState, Slot, SnapshotChunk, Span, Stamp,
-    Standing, Timing, View,
+    Ballot, Batch, Decision, Declined, Fate, Heartbeat, Incarnation, Instant, Learn, Learned,
+    LogTime, Message, Notice, Origin, Output, PValue, Proposal, ReadIndexed, Replica, ReplicaState,
+    Slot, SnapshotChunk, Span, Stamp, Standing, Timing, View,
 };
 
 use crate::support::node;
@@ -251,4 +251,35 @@ fn submission_without_room_fails_at_once_and_the_others_wait() {
     replica.handle_submit(NOW, 2, Bytes::from_static(b"x"), deadline, &mut out);
     let failed = Notice::Failed { ticket: 2, fate: Fate::NotExecuted };
     assert!(out.len() == 1 && out.contains_notice(&failed), "{out:?}");
+}
+
+#[test]
+fn what_waits_for_slots_that_a_snapshot_covers_goes_on_at_once() {
+    let mut replica = replica(Vec::new());
+    let (mut out, deadline) = (Vec::new(), NOW.after(Span::from_millis(1000)));
+    replica.handle_mastership(NOW, Some((MASTER, Slot::FIRST)), &mut out);
+    for ticket in [1, 2] {
+        replica.handle_submit(NOW, ticket, Bytes::from_static(b"x"), deadline, &mut out);
+    }
+    let declined = Declined { ballot: MASTER, from_sequence: 2 };
+    replica.handle_declined(NOW, &declined, &mut out);
+    let next = Ballot { round: 2, ..MASTER };
+    replica.handle_mastership(NOW, Some((next, Slot::new(9))), &mut out);
+    replica.handle_read(NOW, 3, deadline, &mut out);
+    let asked = out.iter().rev().find_map(|output| {
+        let Output::Send { message: Message::ReadIndex(ask), .. } = output else { return None };
+        Some(ask.id)
+    });
+    let index = Some(Decision { ballot: next, decided: Slot::new(9) });
+    let answer = ReadIndexed { id: asked.expect("a question"), index, applied: Slot::new(9) };
+    replica.handle_read_indexed(NOW, &answer, &mut out);
+    out.clear();
+    replica.handle_snapshot_installed(NOW, Slot::new(9), LogTime::ZERO, &mut out);
+    assert!(out.contains_notice(&Notice::Failed { ticket: 1, fate: Fate::Unknown }), "{out:?}");
+    assert!(out.contains_notice(&Notice::ReadReady { ticket: 3, allowed: true }), "{out:?}");
+    let proposed = |output: &Output| {
+        matches!(output, Output::Send { message: Message::Propose(propose), .. }
+            if propose.ballot == next)
+    };
+    assert!(out.iter().any(proposed), "{out:?}");
 }
