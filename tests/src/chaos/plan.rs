@@ -83,14 +83,18 @@ impl Plan {
 
 /// Whether a fault of this kind may be in force together with these.
 fn can_join(kind: Kind, present: &[Kind]) -> bool {
-    present.iter().all(|other| match (kind.class(), other.class()) {
-        (Class::Node, Class::Node) => true,
-        (Class::Membership, _) | (_, Class::Membership) => false,
-        // Nobody holds the log clock while all nodes are down, so it follows the wall then.
-        (Class::Cluster, Class::Clock | Class::Node) => false,
-        (Class::Clock | Class::Node, Class::Cluster) => false,
-        (one, other) => one != other,
-    })
+    // Three nodes that restart within an election are the whole of a cluster of three.
+    let hit = present.iter().filter(|other| other.class() == Class::Node).count();
+    let leaves_one = kind.class() != Class::Node || hit < 2;
+    leaves_one
+        && present.iter().all(|other| match (kind.class(), other.class()) {
+            (Class::Node, Class::Node) => true,
+            (Class::Membership, _) | (_, Class::Membership) => false,
+            // Nobody holds the log clock while all nodes are down, so it follows the wall then.
+            (Class::Cluster, Class::Clock | Class::Node) => false,
+            (Class::Clock | Class::Node, Class::Cluster) => false,
+            (one, other) => one != other,
+        })
 }
 
 impl Iterator for Plan {
@@ -163,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn most_episodes_of_a_plan_leave_a_majority_of_processes() {
+    fn no_episode_of_a_plan_hits_three_nodes_by_themselves() {
         let troubled = |class: Class| {
             let count = |episode: &super::Episode| {
                 episode.faults.iter().filter(|it| it.fault.kind().class() == class).count()
             };
             Plan::new(11, 5, &Kind::ALL).take(1000).filter(|episode| count(episode) > 2).count()
         };
-        assert!(troubled(Class::Node) < 100, "{}", troubled(Class::Node));
+        assert_eq!(troubled(Class::Node), 0);
     }
 }
