@@ -154,9 +154,9 @@ fn run_desk(
     queue: &Receiver<SnapshotJob>,
     events: &UnboundedSender<DiskEvent>,
     chunks: &ChunkSender,
-    freed: Option<&FsDisk>,
+    frees: Option<&FsDisk>,
 ) {
-    while take_jobs(&mut desk, queue, freed) {
+    while take_jobs(&mut desk, queue, frees) {
         let (began, in_no_hurry) = (StdInstant::now(), desk.is_in_no_hurry());
         if let Some(event) = desk.step() {
             let _ = events.send(match event {
@@ -174,6 +174,8 @@ fn run_desk(
             });
         }
         if in_no_hurry {
+            // Snapshots can follow each other closely; what they replace must not pile up.
+            let _ = frees.map(FsDisk::free_some);
             match queue.recv_timeout(began.elapsed() * REST) {
                 Ok(job) => desk.give(job),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -187,10 +189,10 @@ fn run_desk(
 fn take_jobs(
     desk: &mut SnapshotDesk<FsDisk>,
     queue: &Receiver<SnapshotJob>,
-    freed: Option<&FsDisk>,
+    frees: Option<&FsDisk>,
 ) -> bool {
     while desk.is_idle() {
-        let job = match freed.map(FsDisk::free_some) {
+        let job = match frees.map(FsDisk::free_some) {
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(Freed::Some) => queue.recv_timeout(FREE_REST),
             Some(Freed::InUse | Freed::Nothing) => queue.recv_timeout(FREE_LOOK),
