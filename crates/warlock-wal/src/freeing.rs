@@ -76,4 +76,9 @@ impl Freeing {
         }
         Freed::Some
     }
+
+    /// Lets go of all files that were removed; says whether there were any.
+    pub(crate) fn all(&mut self) -> bool {
+        !core::mem::take(&mut self.removed).is_empty()
+    }
 }

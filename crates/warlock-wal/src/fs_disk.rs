@@ -24,6 +24,7 @@ const SLICES_MAX: usize = 1024;
 pub struct FsDisk {
     directory: Arc<Directory>,
     bytes_read: Arc<AtomicU64>,
+    freeing: Arc<Mutex<Freeing>>,
     syncs: bool,
     frees_slowly: bool,
 }
@@ -31,7 +32,6 @@ pub struct FsDisk {
 #[derive(Debug)]
 struct Directory {
     path: PathBuf,
-    freeing: Mutex<Freeing>,
     handle: File,
     _lock: File,
 }
@@ -43,6 +43,7 @@ pub struct FsFile {
     /// Only of a file that is read past the cache.
     part: Option<Mutex<Part>>,
     bytes_read: Arc<AtomicU64>,
+    freeing: Arc<Mutex<Freeing>>,
     syncs: bool,
     _user: User,
 }
@@ -72,15 +73,11 @@ impl FsDisk {
                 other => io::Error::from(other),
             }
         })?;
-        let directory = Directory {
-            path: path.to_owned(),
-            freeing: Mutex::default(),
-            handle: File::open(path)?,
-            _lock: lock,
-        };
+        let directory = Directory { path: path.to_owned(), handle: File::open(path)?, _lock: lock };
         Ok(Self {
             directory: Arc::new(directory),
             bytes_read: Arc::default(),
+            freeing: Arc::default(),
             syncs: true,
             frees_slowly: false,
         })
@@ -98,7 +95,7 @@ impl FsDisk {
     /// pauses in which the disk has time for others.
     #[must_use]
     pub fn free_some(&self) -> Freed {
-        self.freeing().step()
+        locked(&self.freeing).step()
     }
 
     /// The same directory, but syncing does nothing: what is written survives the process, and not
@@ -121,14 +118,15 @@ impl FsDisk {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    fn freeing(&self) -> MutexGuard<'_, Freeing> {
-        self.directory.freeing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn file(&self, file: File) -> io::Result<FsFile> {
-        let user = self.freeing().open(&file)?;
-        let bytes_read = Arc::clone(&self.bytes_read);
-        Ok(FsFile { file, part: None, bytes_read, syncs: self.syncs, _user: user })
+        Ok(FsFile {
+            _user: locked(&self.freeing).open(&file)?,
+            file,
+            part: None,
+            bytes_read: Arc::clone(&self.bytes_read),
+            freeing: Arc::clone(&self.freeing),
+            syncs: self.syncs,
+        })
     }
 
     fn file_path(&self, name: &str) -> PathBuf {
@@ -179,7 +177,7 @@ impl Disk for FsDisk {
         }
         let file = OpenOptions::new().write(true).open(&path)?;
         fs::remove_file(path)?;
-        self.freeing().take(file)
+        locked(&self.freeing).take(file)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -208,7 +206,7 @@ impl DiskFile for FsFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length);
-        match retry_on_intr(allocate) {
+        match self.with_space(allocate) {
             // Without support by the file system the space is not reserved, but the rest holds.
             Err(Errno::OPNOTSUPP) if self.length()? < length => self.file.set_len(length),
             Err(Errno::OPNOTSUPP) => Ok(()),
@@ -221,7 +219,7 @@ impl DiskFile for FsFile {
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
             let some = &parts[..parts.len().min(SLICES_MAX)];
-            let written = retry_on_intr(|| rustix::io::pwritev(&self.file, some, offset))?;
+            let written = self.with_space(|| rustix::io::pwritev(&self.file, some, offset))?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -233,10 +231,7 @@ impl DiskFile for FsFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let filled = match &self.part {
-            Some(part) => {
-                let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-                part.read(&self.file, buffer, offset)?
-            }
+            Some(part) => locked(part).read(&self.file, buffer, offset)?,
             None => self.read_cached(buffer, offset)?,
         };
         self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
@@ -253,6 +248,14 @@ impl DiskFile for FsFile {
 }
 
 impl FsFile {
+    /// Does `step`; when the disk is full, once more with the space of removed files.
+    fn with_space<T>(&self, step: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+        match retry_on_intr(&step) {
+            Err(Errno::NOSPC) if locked(&self.freeing).all() => retry_on_intr(step),
+            other => other,
+        }
+    }
+
     fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -265,6 +268,11 @@ impl FsFile {
         }
         Ok(filled)
     }
+}
+
+/// Nothing that holds one of these locks can panic and leave it half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes a new directory itself durable.
