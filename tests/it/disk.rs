@@ -1,8 +1,10 @@
 //! Disks that are full, read-only, taken, or somebody else's.
 
 use std::fs;
+use std::io::IoSlice;
 
 use warlock_tests::{Cluster, Traffic, Volume, eventually};
+use warlock_wal::{Disk, DiskFile, FsDisk};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -160,4 +162,20 @@ fn a_node_that_lost_its_disk_is_not_taken_for_the_old_one() {
     eventually("the old members serve again", || client.fate(&["SET", "k", "x"]).done());
     let mut clients: Vec<_> = others.iter().map(|id| (*id, cluster.node(*id).connect())).collect();
     ledger.check(&mut clients);
+}
+
+#[test]
+fn files_that_were_removed_make_room_on_a_full_disk() {
+    const LARGE: u64 = 20 * MIB;
+    let volume = Volume::new(24 * MIB);
+    let disk = FsDisk::open(&volume.path().join("data")).unwrap().freeing_slowly();
+    // Their space is given back a little at a time, and nobody asks for that here.
+    disk.create("first").unwrap().allocate(LARGE).unwrap();
+    disk.remove("first").unwrap();
+    disk.create("reserved").unwrap().allocate(LARGE).unwrap();
+    disk.remove("reserved").unwrap();
+    let written = disk.create("written").unwrap();
+    let bytes = vec![1; usize::try_from(LARGE).unwrap()];
+    written.write_at(&mut [IoSlice::new(&bytes)], 0).unwrap();
+    assert_eq!(written.length().unwrap(), LARGE);
 }
