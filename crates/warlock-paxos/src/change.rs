@@ -210,7 +210,10 @@ impl fmt::Display for Refusal {
                 write!(f, "of the new voters only {reachable} can be reached, {quorum} are needed")
             }
             Self::IdReused { lowest } => {
-                write!(f, "a node id is never used again, take {lowest} or a higher one")
+                write!(
+                    f,
+                    "ids of newcomers rise, so that none is used twice: take {lowest} or a higher one"
+                )
             }
             Self::OtherIncarnation { recorded } => {
                 write!(f, "data directory {recorded} is recorded, join as a new node")
