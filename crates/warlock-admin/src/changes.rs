@@ -319,10 +319,7 @@ fn refused(text: &str) -> Failure {
     let ways = [
         ("of the new voters only", "start the nodes that are down, or join others first"),
         ("is in force, look again", "somebody else changed the membership: look, and decide anew"),
-        (
-            "so that none is used twice",
-            "start the node with an empty data directory and that node_id",
-        ),
+        ("ever higher ids", "start the node with an empty data directory and that node_id"),
         ("would be lost", "start the nodes that are down first"),
         ("does not answer", "start that node, or name another one"),
         ("has no vote that", "see who votes with `warlock-admin members`"),
@@ -417,13 +414,8 @@ mod tests {
 
     #[test]
     fn refusals_name_a_way_out() {
-        let failure = refused(
-            "REFUSED ids of newcomers rise, so that none is used twice: take 5 or a higher one",
-        );
-        assert_eq!(
-            failure.message,
-            "ids of newcomers rise, so that none is used twice: take 5 or a higher one"
-        );
+        let failure = refused("REFUSED newcomers have ever higher ids: take 5 or a higher one");
+        assert_eq!(failure.message, "newcomers have ever higher ids: take 5 or a higher one");
         assert!(failure.next.contains("empty data directory"));
     }
 }

@@ -210,10 +210,7 @@ impl fmt::Display for Refusal {
                 write!(f, "of the new voters only {reachable} can be reached, {quorum} are needed")
             }
             Self::IdReused { lowest } => {
-                write!(
-                    f,
-                    "ids of newcomers rise, so that none is used twice: take {lowest} or a higher one"
-                )
+                write!(f, "newcomers have ever higher ids: take {lowest} or a higher one")
             }
             Self::OtherIncarnation { recorded } => {
                 write!(f, "data directory {recorded} is recorded, join as a new node")
