@@ -464,6 +464,9 @@ impl Acceptor {
         if ballot.node != from || ballot.view != self.membership.view() || ballot < self.ballot {
             return false;
         }
+        if !self.is_admitted() {
+            return false;
+        }
         if self.grant.is_some_and(|grant| grant.ballot > ballot && now < grant.end) {
             return false;
         }

@@ -36,13 +36,6 @@ pub enum Change {
         /// The new voters, in any order.
         voters: Vec<NodeId>,
     },
-    /// The data directory of a founder is recorded; the settings could not name it (P7).
-    Identify {
-        /// The founder.
-        node: NodeId,
-        /// Its data directory.
-        incarnation: Incarnation,
-    },
     /// A node is reached at another address from now on.
     Readdress {
         /// The node.
@@ -63,7 +56,6 @@ impl fmt::Display for Change {
                 voters.iter().try_for_each(|node| write!(f, " {node}"))?;
                 f.write_str(" vote")
             }
-            Self::Identify { node, .. } => write!(f, "record the data directory of {node}"),
             Self::Readdress { node, address } => write!(f, "reach {node} at {address}"),
         }
     }
@@ -129,12 +121,6 @@ pub enum Refusal {
         /// The lowest id that a newcomer may have.
         lowest: NodeId,
     },
-    /// The node came back with another data directory than the one recorded (P7): it must join as
-    /// a new node.
-    OtherIncarnation {
-        /// The data directory recorded.
-        recorded: Incarnation,
-    },
     /// The node is no member.
     UnknownNode {
         /// The node.
@@ -163,6 +149,12 @@ pub enum Refusal {
         /// The node.
         node: NodeId,
     },
+    /// A newcomer shall vote beside a founder whose data directory is not on record, as the master
+    /// never met it (P7): the newcomer could not tell it from one that lost its disk.
+    NeverMet {
+        /// The founder.
+        node: NodeId,
+    },
     /// There would be no voter left.
     NoVoters,
     /// There would be more voters than [`VOTERS_MAX`].
@@ -185,9 +177,9 @@ impl Refusal {
             | Self::WouldLoseQuorum { .. }
             | Self::OldVersion { .. }
             | Self::NotCaughtUp { .. }
-            | Self::NotRunning { .. } => true,
+            | Self::NotRunning { .. }
+            | Self::NeverMet { .. } => true,
             Self::IdReused { .. }
-            | Self::OtherIncarnation { .. }
             | Self::UnknownNode { .. }
             | Self::NoChange
             | Self::NoVoters
@@ -212,9 +204,6 @@ impl fmt::Display for Refusal {
             Self::IdReused { lowest } => {
                 write!(f, "newcomers have ever higher ids: take {lowest} or a higher one")
             }
-            Self::OtherIncarnation { recorded } => {
-                write!(f, "data directory {recorded} is recorded, join as a new node")
-            }
             Self::UnknownNode { node } => write!(f, "{node} is no member"),
             Self::NoChange => f.write_str("nothing would change"),
             Self::NotCaughtUp { node, held, decided } => {
@@ -225,6 +214,11 @@ impl fmt::Display for Refusal {
                 "{node} must be upgraded first: it speaks version {version} of the peer protocol"
             ),
             Self::NotRunning { node } => write!(f, "{node} does not answer"),
+            Self::NeverMet { node } => write!(
+                f,
+                "{node} has never been met, and a newcomer could not tell it from one that lost \
+                 its disk: start it, or remove it first"
+            ),
             Self::NoVoters => f.write_str("there would be no voter left"),
             Self::TooManyVoters => write!(f, "more than {VOTERS_MAX} voters"),
             Self::TooManyObservers => write!(f, "more than {OBSERVERS_MAX} observers"),
@@ -267,15 +261,6 @@ impl Membership {
             Change::Promote { node } => find(&mut members, *node)?.seat = Seat::Voter,
             Change::Remove { node } => find(&mut members, *node)?.seat = Seat::Leaving,
             Change::SetVoters { voters } => set_voters(&mut members, voters)?,
-            Change::Identify { node, incarnation } => {
-                let known = &mut find(&mut members, *node)?.incarnation;
-                match *known {
-                    Some(recorded) if recorded != *incarnation => {
-                        return Err(Refusal::OtherIncarnation { recorded });
-                    }
-                    _ => *known = Some(*incarnation),
-                }
-            }
             Change::Readdress { node, address } => {
                 find(&mut members, *node)?.address.clone_from(address);
             }
@@ -409,15 +394,13 @@ mod tests {
 
     #[test]
     fn a_data_directory_is_recorded_once() {
-        let identify =
-            |bits| Change::Identify { node: node(1), incarnation: Incarnation::new(bits) };
-        let known = three().changed(&identify(7)).unwrap();
+        let directory = |bits| Some((String::from("a:1"), Some(Incarnation::new(bits))));
+        let meets_first = |bits| move |met| if met == node(1) { directory(bits) } else { None };
+        let known = three().completed(meets_first(7));
         assert!(known.admits(node(1), Incarnation::new(7)));
         assert!(!known.admits(node(1), Incarnation::new(8)), "P7");
         assert!(known.admits(node(2), Incarnation::new(8)), "not recorded yet");
-        assert_eq!(known.changed(&identify(7)), Err(Refusal::NoChange));
-        let recorded = Incarnation::new(7);
-        assert_eq!(known.changed(&identify(8)), Err(Refusal::OtherIncarnation { recorded }));
+        assert_eq!(known.completed(meets_first(8)), known);
     }
 
     #[test]

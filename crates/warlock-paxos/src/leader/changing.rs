@@ -10,7 +10,7 @@ use crate::change::{ChangeRequest, Refusal, Verdict};
 use crate::ids::NodeId;
 use crate::lead::{Changing, Lead, Leaving};
 use crate::limits::PROMOTION_LAG_MAX;
-use crate::membership::{Membership, Tally};
+use crate::membership::{Membership, Seat, Tally};
 use crate::message::{Decision, HandOver, InForce, Message, P2aView, P2bView, Release};
 use crate::output::{Event, Notice, Output, Reason};
 use crate::time::Instant;
@@ -64,14 +64,27 @@ impl Leader {
         if !self.is_secured(lead) {
             return Err(Refusal::NotSettled);
         }
-        let newcomers = next.voters().iter().filter(|&&node| !self.membership.is_voter(node));
-        newcomers.copied().try_for_each(|node| self.is_ready(now, lead, node))?;
+        let mut newcomers = self.newcomers(&next);
+        newcomers.try_for_each(|node| self.is_ready(now, lead, node))?;
         let reaches = |node: NodeId| self.surroundings.reaches(now, node);
-        if next.is_quorum(reaches) {
-            return Ok(next.completed(|node| self.known.get(&node).cloned()));
+        if !next.is_quorum(reaches) {
+            let reachable = next.voters().iter().filter(|&&node| reaches(node)).count();
+            return Err(Refusal::WouldLoseQuorum { reachable, quorum: next.quorum() });
         }
-        let reachable = next.voters().iter().filter(|&&node| reaches(node)).count();
-        Err(Refusal::WouldLoseQuorum { reachable, quorum: next.quorum() })
+        let next = next.completed(|node| self.known.get(&node).cloned());
+        self.stranger(&next).map_or(Ok(next), |node| Err(Refusal::NeverMet { node }))
+    }
+
+    /// Those that get a vote with `next`.
+    fn newcomers(&self, next: &Membership) -> impl Iterator<Item = NodeId> {
+        next.voters().iter().copied().filter(|&node| !self.membership.is_voter(node))
+    }
+
+    /// P7: a founder whose data directory is not on record, beside a voter that never met it.
+    fn stranger(&self, next: &Membership) -> Option<NodeId> {
+        self.newcomers(next).next().filter(|_| !mutant!(FounderNeverMet))?;
+        let mut voters = next.members().iter().filter(|member| member.seat == Seat::Voter);
+        voters.find(|member| member.incarnation.is_none()).map(|member| member.node)
     }
 
     /// M6: an observer gets a vote only when it holds what is decided, durably, and answers.
@@ -155,6 +168,8 @@ impl Leader {
         out: &mut Vec<Output>,
     ) {
         let secured = self.lead().is_some_and(|lead| self.is_secured(lead));
+        // What a leader of an older version left behind goes on as it is.
+        let stranger = ticket.and_then(|_| self.stranger(&next));
         let Phase::Leading(lead) = &mut self.phase else {
             return;
         };
@@ -166,6 +181,7 @@ impl Leader {
         let stays = next.is_elector(self.node);
         let leased = lead.lease.end().is_some() && !mutant!(RetiredKeepsLease);
         assert!(stays || !leased, "M5: {next} while {} holds the lease", self.node);
+        assert_eq!(stranger, None, "P7: {next} with a founder that newcomers never met");
         let ask_again_at = now.after(self.timing.retry());
         out.push(Output::Notify(Notice::Log(Event::Changing(next.clone()))));
         let accepts = Tally::default();

@@ -256,3 +256,14 @@ fn a_grant_outlives_the_view_that_it_was_given_in() {
     assert!(!promises(&mut acceptor, 3), "the grant runs");
     assert!(promises(&mut acceptor, 2), "the holder itself may raise its ballot");
 }
+
+#[test]
+fn a_node_with_another_directory_than_is_on_record_grants_no_lease() {
+    for (recorded, granted) in [(1, true), (9, false)] {
+        let found = Some((String::new(), Some(Incarnation::new(recorded))));
+        let membership = Membership::new(View::new(1), (1..=3).map(node))
+            .completed(|met| found.clone().filter(|_| met == node(1)));
+        let mut acceptor = restarted_with(Ballot::ZERO, membership, Vec::new());
+        assert_eq!(grants(&mut acceptor, NOW, node(2), ballot(1, 2)), granted, "P7");
+    }
+}

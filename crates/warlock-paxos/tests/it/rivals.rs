@@ -17,7 +17,7 @@ use warlock_paxos::{
 
 use crate::exploration::number;
 use crate::support::checker::Checker;
-use crate::support::disk::Disk;
+use crate::support::disk::{Disk, incarnation};
 use crate::support::random::Random;
 use crate::support::{WALL_START, node};
 
@@ -62,7 +62,11 @@ impl Rivals {
                 leader: Leader::new(id, membership.clone(), timing, recovered.leader, NOW),
                 replica: Replica::new(id, timing, recovered.replica),
             };
-            (id, Node::new(id, state, NOW))
+            let mut started = Node::new(id, state, NOW);
+            for met in (1..=NODES).map(node) {
+                started.leader.note_member(met, String::new(), Some(incarnation(met)));
+            }
+            (id, started)
         };
         let nodes = (1..=NODES).map(|number| start(node(number))).collect();
         let mut checker = Checker::default();

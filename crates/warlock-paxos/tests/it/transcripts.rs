@@ -5,7 +5,8 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `cluster 3` | starts as many nodes |
+//! | `cluster 3 [stranger=n3]` | starts as many nodes; nobody has met the stranger |
+//! | `meet n3` | has everybody meet it |
 //! | `elect n1` | has n1 stand for election at once, and delivers everything, without a trace |
 //! | `scout n1` | has n1 stand for election at once, and delivers nothing |
 //! | `propose n1 x=1 [deadline=200ms]` | takes a command of a client of n1 |
@@ -99,7 +100,8 @@ fn run(scene: &mut Option<Scene>, command: &str) -> String {
     let words: Vec<&str> = command.split_whitespace().collect();
     let (verb, words) = words.split_first().expect("a command");
     if *verb == "cluster" {
-        *scene = Some(Scene::new(words[0].parse().expect("a number of nodes")));
+        let stranger = option(words, "stranger").map(node);
+        *scene = Some(Scene::new(words[0].parse().expect("a number of nodes"), stranger));
     }
     let scene = scene.as_mut().expect("a transcript starts with `cluster`");
     match *verb {
@@ -122,7 +124,6 @@ fn change(words: &[&str]) -> Change {
         "add" => Change::AddObserver { node: node(words[1]), address: String::new(), incarnation },
         "promote" => Change::Promote { node: node(words[1]) },
         "remove" => Change::Remove { node: node(words[1]) },
-        "identify" => Change::Identify { node: node(words[1]), incarnation },
         "let" => {
             let voters = words[1..].iter().filter(|word| **word != "vote");
             Change::SetVoters { voters: voters.map(|word| node(word)).collect() }
@@ -150,6 +151,7 @@ fn drive(scene: &mut Scene, verb: &str, words: &[&str]) {
         "run" => scene.pass(span(words[0]), true),
         "network" => scene.list_network(),
         "newcomer" => scene.newcomer(node(words[0])),
+        "meet" => scene.meet(node(words[0])),
         "change" => {
             let view = option(words, "view").and_then(|view| view.strip_prefix('v')?.parse().ok());
             let words: Vec<&str> =

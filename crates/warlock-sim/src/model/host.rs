@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use warlock_paxos::{
-    Acceptor, Ballot, Batch, Fate, Instant, Leader, LogTime, Membership, Message, Node, NodeEffect,
-    NodeId, NodeState, Notice, P1b, P2b, Replica, Slot, Timing, invariants,
+    Acceptor, Ballot, Batch, Fate, Incarnation, Instant, Leader, LogTime, Membership, Message,
+    Node, NodeEffect, NodeId, NodeState, Notice, P1b, P2b, Replica, Slot, Timing, invariants,
 };
 
 use super::disk::Disk;
@@ -85,7 +85,12 @@ fn start(id: NodeId, first: &Membership, disk: &mut Disk, now: Instant) -> Node 
         leader: Leader::new(id, membership, timing, recovered.leader, now),
         replica: Replica::new(id, timing, recovered.replica),
     };
-    Node::new(id, state, now)
+    let mut node = Node::new(id, state, now);
+    for met in first.members() {
+        let incarnation = Incarnation::new(u128::from(met.node.number()));
+        node.leader.note_member(met.node, String::new(), Some(incarnation));
+    }
+    node
 }
 
 impl Host {

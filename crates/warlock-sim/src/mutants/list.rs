@@ -134,6 +134,13 @@ pub const MUTANTS: &[Mutant] = &[
         "warlock-wal",
         &["--test", "durability", "views::"],
     ),
+    tested(
+        "P7",
+        "FounderNeverMet",
+        "a newcomer gets a vote beside a founder whose directory is not on record",
+        "warlock-paxos",
+        &["--test", "it", "transcripts::"],
+    ),
     simulated("P2", "OwnPromiseNotNeeded", "a leader's own disk need not know its ballot"),
     simulated("P4", "AcceptedOfAnyBallotIsDecided", "a watermark decides any accepted pvalue"),
     simulated("P6", "UnreadableCounts", "phase 1 ends without a quorum that can read a slot"),

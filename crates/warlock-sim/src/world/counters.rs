@@ -118,8 +118,8 @@ counters! {
     replaced_one,
     /// Changes that replaced two nodes or more at once.
     replaced_two,
-    /// Data directories recorded.
-    identified,
+    /// Newcomers that got no vote beside a founder that the master had never met.
+    never_met_refused,
     /// Masters asked to hand over to a certain node.
     transfer,
     /// Directories lost, each of a node that is replaced then.

@@ -33,7 +33,6 @@ pub(super) struct Changes {
     replace_two: u64,
     set_voters: u64,
     remove: u64,
-    identify: u64,
     transfer: u64,
     reset: u64,
     island: u64,
@@ -91,7 +90,6 @@ impl Changes {
             replace_two: weight(10),
             set_voters: weight(6),
             remove: weight(6),
-            identify: weight(4),
             transfer: weight(6),
             reset: weight(4),
             island: weight(5),
@@ -173,13 +171,12 @@ impl World {
         if self.operators.replacing > 0 && self.random.chance(700) {
             return self.replace(membership, self.operators.replacing);
         }
-        let deeds: [(u64, Deed); 11] = [
+        let deeds: [(u64, Deed); 10] = [
             (changes.resize, Self::resize),
             (changes.replace, |world, _, membership| world.replace(membership, 1)),
             (changes.replace_two, |world, _, membership| world.replace(membership, 2)),
             (changes.set_voters, |world, _, membership| Some(world.any_voters(membership))),
             (changes.remove, |world, _, membership| world.remove(membership)),
-            (changes.identify, |world, _, membership| world.identify(membership)),
             (changes.transfer, |world, index, membership| world.transfer(index, membership)),
             (changes.reset, |world, _, membership| world.reset_directory(membership)),
             (changes.island, |world, index, membership| world.maroon(index, membership)),
@@ -311,16 +308,6 @@ impl World {
         Change::SetVoters { voters }
     }
 
-    fn identify(&mut self, membership: &Membership) -> Option<Change> {
-        let members = membership.members().iter();
-        let unknown: Vec<NodeId> =
-            members.filter(|it| it.incarnation.is_none()).map(|it| it.node).collect();
-        let &node = unknown.get(self.random.index(unknown.len()))?;
-        let site = &self.sites[Self::index_of(node)];
-        // What a node says of itself before it has ever run is nothing.
-        (site.start > 0).then_some(Change::Identify { node, incarnation: site.incarnation })
-    }
-
     /// Asks the master to hand over to another voter.
     fn transfer(&mut self, index: NodeIndex, membership: &Membership) -> Option<Change> {
         let to = self.random.pick(membership.voters());
@@ -331,7 +318,8 @@ impl World {
         None
     }
 
-    /// A node loses its directory for good. Operators will find it down, and replace it.
+    /// A node loses its directory for good. Operators will find it down, and replace it; or it is
+    /// started as if it were the old one.
     fn reset_directory(&mut self, membership: &Membership) -> Option<Change> {
         let node = self.random.pick(membership.everyone());
         if !self.may_be_lost(node) {
@@ -339,8 +327,12 @@ impl World {
         }
         self.counters.reset += 1;
         let index = Self::index_of(node);
-        self.kill(index, false);
-        self.lose(index, "its data directory is gone");
+        if self.random.chance(500) && self.would_be_found_wiped(index) {
+            self.wipe(index);
+        } else {
+            self.kill(index, false);
+            self.lose(index, "its data directory is gone");
+        }
         Some(Change::Remove { node })
     }
 
@@ -412,6 +404,8 @@ impl World {
                 self.counters.rival_refused += u64::from(asked.is_rival && in_flight);
                 let reused = matches!(refusal, Refusal::IdReused { .. });
                 self.counters.id_reuse_refused += u64::from(reused);
+                let never_met = matches!(refusal, Refusal::NeverMet { .. });
+                self.counters.never_met_refused += u64::from(never_met);
             }
         }
     }
@@ -422,7 +416,6 @@ impl World {
         match change {
             Change::AddObserver { .. } => self.counters.node_added += 1,
             Change::Promote { .. } => self.counters.node_promoted += 1,
-            Change::Identify { .. } => self.counters.identified += 1,
             Change::Readdress { .. } => {}
             Change::Remove { node } => {
                 let is_down = self.sites[Self::index_of(*node)].process.is_none();

@@ -435,7 +435,13 @@ impl Cluster {
             leader: Leader::new(id, membership, TIMING, recovered.leader, now),
             replica: Replica::new(id, TIMING, recovered.replica),
         };
-        host.node = Some(Node::new(id, state, now));
+        let mut node = Node::new(id, state, now);
+        // Whoever has not met the founders may not give a newcomer a vote beside them.
+        let founders = if self.random.chance(700) { self.weather.nodes } else { 0 };
+        for met in (1..=founders).map(super::node) {
+            node.leader.note_member(met, String::new(), Some(incarnation(met)));
+        }
+        host.node = Some(node);
         self.note(|| format!("{id} starts from {found}"));
         self.with(index, |_, _, _| {});
     }

@@ -10,7 +10,7 @@ use warlock_paxos::{
     Span, Timing, View, decode, encode, invariants,
 };
 
-use super::disk::{Disk, Image};
+use super::disk::{Disk, Image, incarnation};
 use super::{WALL_START, node};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -41,6 +41,8 @@ struct Host {
 pub(crate) struct Scene {
     hosts: BTreeMap<NodeId, Host>,
     membership: Membership,
+    /// A founder that no other node has met.
+    stranger: Option<NodeId>,
     network: VecDeque<(NodeId, NodeId, Message)>,
     blocked: BTreeSet<(NodeId, NodeId)>,
     time: u64,
@@ -55,11 +57,12 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new(nodes: u16) -> Self {
+    pub(crate) fn new(nodes: u16, stranger: Option<NodeId>) -> Self {
         let membership = Membership::new(View::new(1), (1..=nodes).map(node));
         let mut scene = Self {
             hosts: BTreeMap::new(),
             membership,
+            stranger,
             network: VecDeque::new(),
             blocked: BTreeSet::new(),
             time: 1000 * MILLISECOND,
@@ -75,6 +78,23 @@ impl Scene {
             scene.newcomer(id);
         }
         scene
+    }
+
+    /// The stranger shows itself.
+    pub(crate) fn meet(&mut self, id: NodeId) {
+        self.stranger = self.stranger.filter(|&stranger| stranger != id);
+        self.introduce();
+    }
+
+    /// Every node knows the data directory of every other one, but for the stranger's.
+    fn introduce(&mut self) {
+        let met = self.hosts.keys().copied().filter(|&id| Some(id) != self.stranger);
+        let met: Vec<NodeId> = met.collect();
+        for node in self.hosts.values_mut().filter_map(|host| host.node.as_mut()) {
+            for &id in &met {
+                node.leader.note_member(id, String::new(), Some(incarnation(id)));
+            }
+        }
     }
 
     /// Starts a node with an empty disk.
@@ -209,6 +229,7 @@ impl Scene {
             replica: Replica::new(id, TIMING, recovered.replica),
         };
         host.node = Some(Node::new(id, state, now));
+        self.introduce();
         self.with(id, |_, _, _| {});
     }
 

@@ -108,8 +108,12 @@ impl World {
             leader: Leader::new(node, membership, Self::TIMING, roles.leader, now),
             replica,
         };
+        let mut started = Node::new(node, state, now);
+        for (met, incarnation) in identity.peers().chain([(node, identity.incarnation())]) {
+            started.leader.note_member(met, String::new(), Some(incarnation));
+        }
         self.sites[index].process = Some(Box::new(Process {
-            node: Node::new(node, state, now),
+            node: started,
             front: Front::new(Arc::clone(&shared), node.number(), now),
             host,
             shared,

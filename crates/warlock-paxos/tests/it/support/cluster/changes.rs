@@ -63,12 +63,11 @@ impl Cluster {
                 Change::Promote { node: *observers.get(index)? }
             }
             6 => Change::Remove { node: any },
-            7 | 8 => {
+            _ => {
                 let count = self.random.between(1, 5);
                 let draw = (0..count).map(|_| members[self.random.index(members.len())].node);
                 Change::SetVoters { voters: draw.collect() }
             }
-            _ => Change::Identify { node: any, incarnation: incarnation(any) },
         })
     }
 
