@@ -162,7 +162,9 @@ impl World {
         for (index, is_unreliable) in unreliable.into_iter().enumerate() {
             let site = self.new_site(index, is_unreliable);
             self.sites.push(site);
-            self.start_later(index, 300 * MILLISECOND);
+            // One that comes late is not there when others grow without it.
+            let late = self.random.chance(50);
+            self.start_later(index, if late { self.weather.storm } else { 300 * MILLISECOND });
         }
         for client in 0..self.clients.len() {
             let at = self.random.below(500 * MILLISECOND);

@@ -129,12 +129,31 @@ impl<D: Disk> Identity<D> {
         incarnation: Incarnation,
     ) -> Result<(), IdentityError> {
         match self.peers.get(&node) {
-            Some(known) if *known == incarnation => return Ok(()),
-            Some(known) => {
-                return Err(IdentityError::OtherPeer { node, known: *known, met: incarnation });
-            }
-            None if self.peers.len() >= PEERS_MAX => return Err(IdentityError::TooManyPeers),
-            None => {}
+            Some(known) if *known == incarnation => Ok(()),
+            Some(known) => Err(IdentityError::OtherPeer { node, known: *known, met: incarnation }),
+            None => self.set_peer(node, incarnation),
+        }
+    }
+
+    /// Remembers the data directory of a peer that the membership names. It takes the place of
+    /// another one: a node that came under this name before the membership was known.
+    ///
+    /// # Errors
+    /// [`IdentityError::TooManyPeers`], or [`IdentityError::Io`].
+    pub fn remember_member(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+    ) -> Result<(), IdentityError> {
+        match self.peers.get(&node) {
+            Some(known) if *known == incarnation => Ok(()),
+            Some(_) | None => self.set_peer(node, incarnation),
+        }
+    }
+
+    fn set_peer(&mut self, node: NodeId, incarnation: Incarnation) -> Result<(), IdentityError> {
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&node) {
+            return Err(IdentityError::TooManyPeers);
         }
         self.peers.insert(node, incarnation);
         let stored = self.store();

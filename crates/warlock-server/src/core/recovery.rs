@@ -55,8 +55,13 @@ pub(super) fn watch_applying(manager: &Manager, shared: &Arc<Shared>) -> io::Res
 /// Refuses a peer that comes with another data directory than before (P7).
 pub(super) fn incarnation_check(identity: Identity<FsDisk>) -> IncarnationCheck {
     let identity = Mutex::new(identity);
-    Arc::new(move |node, incarnation| {
-        identity.lock().remember_peer(node, incarnation).map_err(|error| error.to_string())
+    Arc::new(move |node, incarnation, is_on_record| {
+        let mut identity = identity.lock();
+        let known = match is_on_record {
+            true => identity.remember_member(node, incarnation),
+            false => identity.remember_peer(node, incarnation),
+        };
+        known.map_err(|error| error.to_string())
     })
 }
 

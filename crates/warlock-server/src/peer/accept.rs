@@ -186,7 +186,7 @@ impl Door {
             });
         };
         self.context.suits(version)?;
-        self.context.check(node, hello.identity.incarnation)?;
+        self.context.check(&link, hello.identity.incarnation)?;
         Ok((version, link))
     }
 

@@ -133,7 +133,7 @@ impl Dialler {
                     ));
                 }
                 self.context.suits(accept.version)?;
-                self.context.check(self.link.node, accept.incarnation)?;
+                self.context.check(&self.link, accept.incarnation)?;
                 Ok((stream, accept))
             }
             Some(Reply::Refuse { reason, charter }) => {

@@ -32,8 +32,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use warlock_node::{JoinReply, JoinWish};
 use warlock_paxos::{
-    CHANGES_VERSION, Charter, InForce, Incarnation, MESSAGE_VERSION, Membership, Message, NodeId,
-    View,
+    CHANGES_VERSION, Charter, InForce, Incarnation, MESSAGE_VERSION, Member, Membership, Message,
+    NodeId, View,
 };
 
 use crate::metrics::{Metrics, PeerMetrics};
@@ -88,9 +88,10 @@ pub(crate) enum PeerEvent {
 }
 
 /// Says whether a member may talk with this data directory (P7), else why not. May remember an
-/// incarnation that it sees for the first time.
+/// incarnation that it sees for the first time. The last argument says whether the membership names
+/// this directory.
 pub(crate) type IncarnationCheck =
-    Arc<dyn Fn(NodeId, Incarnation) -> Result<(), String> + Send + Sync>;
+    Arc<dyn Fn(NodeId, Incarnation, bool) -> Result<(), String> + Send + Sync>;
 
 /// All connections of this node. Dropping it closes them.
 pub(crate) struct Transport {
@@ -155,15 +156,26 @@ impl Context {
     }
 
     /// Whether the node may talk with this data directory (P7), else why not.
-    fn check(&self, node: NodeId, incarnation: Incarnation) -> Result<(), String> {
-        let recorded = self.membership.lock().member(node).and_then(|member| member.incarnation);
-        match recorded {
-            Some(recorded) if recorded != incarnation => Err(format!(
-                "{node} comes with another data directory than it joined with: a node that lost \
-                 its data must be removed, and join as a new one"
-            )),
-            Some(_) | None => (self.check)(node, incarnation),
-        }
+    fn check(&self, link: &Link, incarnation: Incarnation) -> Result<(), String> {
+        let node = link.node;
+        let is_recorded = |membership: &Membership| {
+            let recorded = membership.member(node).and_then(|member| member.incarnation);
+            match recorded {
+                Some(recorded) if recorded != incarnation => Err(format!(
+                    "{node} comes with another data directory than it joined with: a node that \
+                     lost its data must be removed, and join as a new one"
+                )),
+                Some(_) | None => Ok(recorded.is_some()),
+            }
+        };
+        let recorded = is_recorded(&self.membership.lock())?;
+        (self.check)(node, incarnation, recorded)?;
+        // Whoever changes the membership from here on knows whom to part with.
+        let membership = self.membership.lock();
+        is_recorded(&membership)?;
+        *link.met.lock() = Some(incarnation);
+        drop(membership);
+        Ok(())
     }
 }
 
@@ -176,6 +188,8 @@ struct Link {
     metrics: PeerMetrics,
     /// How many lanes the peer accepts; zero while nobody knows.
     lanes: watch::Sender<u8>,
+    /// The data directory with which the node came last.
+    met: Mutex<Option<Incarnation>>,
 }
 
 /// One of the connections with a member.
@@ -198,6 +212,7 @@ impl Link {
             snapshots: lane(false),
             metrics: metrics.clone(),
             lanes: watch::Sender::new(0),
+            met: Mutex::default(),
         }
     }
 
@@ -256,9 +271,14 @@ impl Transport {
 
     /// Connects with the nodes of a membership and, a little later, with no others: who is no
     /// member any more has to be told so. `addresses` are those of nodes whose address it lacks.
+    /// Connections end at once with a node that came with another data directory than is on record
+    /// from now on (P7).
     pub(crate) fn enter(&self, membership: &Membership, addresses: &BTreeMap<NodeId, String>) {
         *self.context.membership.lock() = membership.clone();
         for member in membership.members() {
+            if self.is_impostor(member) {
+                self.disconnect(member.node);
+            }
             let known = addresses.get(&member.node);
             let address = if member.address.is_empty() { known } else { Some(&member.address) };
             if let Some(address) = address {
@@ -272,6 +292,11 @@ impl Transport {
         gone.for_each(|node| {
             leaving.entry(*node).or_insert_with(|| Instant::now() + limits::FAREWELL);
         });
+    }
+
+    fn is_impostor(&self, member: &Member) -> bool {
+        let met = self.context.link(member.node).and_then(|link| *link.met.lock());
+        member.incarnation.zip(met).is_some_and(|(recorded, met)| recorded != met)
     }
 
     /// Ends the connections with nodes that were told that they are no members any more. To be

@@ -60,7 +60,7 @@ struct Node {
 
 impl Node {
     fn start(number: u16, listener: TcpListener, members: &BTreeMap<NodeId, String>) -> Self {
-        let check: IncarnationCheck = Arc::new(|node, incarnation| {
+        let check: IncarnationCheck = Arc::new(|node, incarnation, _| {
             if incarnation == Incarnation::new(node.number().into()) {
                 Ok(())
             } else {
@@ -266,7 +266,7 @@ async fn an_older_peer_is_told_what_it_knows_in_its_own_words() {
     let [(one, _), (two, _), (three, _)] = ports;
     let old = LocalIdentity { protocol_max: limits::VERSION_MIN, ..identity(2) };
     let mut one = Node::start(1, one, &members);
-    let mut two = Node::start_as(old, two, &members, Arc::new(|_, _| Ok(())));
+    let mut two = Node::start_as(old, two, &members, Arc::new(|_, _, _| Ok(())));
     let mut three = Node::start(3, three, &members);
     let mut agreed = BTreeMap::new();
     while agreed.len() < 2 {
@@ -497,6 +497,38 @@ async fn dialler_checks_who_answers() {
     closed(&mut stream).await;
     assert_eq!(one.metrics.peer(node(2)).up.get(), 0);
     assert_eq!(one.metrics.peer(node(2)).connections.get(), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_came_under_the_name_of_a_member_is_parted_with_when_the_record_says_so() {
+    let ((one, address), (two, two_address)) = (port().await, port().await);
+    let members = BTreeMap::from([(node(1), address.clone()), (node(2), two_address)]);
+    let anybody: IncarnationCheck = Arc::new(|_, _, _| Ok(()));
+    let mut one = Node::start_as(identity(1), one, &members, anybody);
+    let mut dialled = accept_dialler(&two).await;
+    assert_eq!(one.up().await, node(2));
+    let mut guest = guest(&address).await;
+    guest.write_all(&frames([7])).await.unwrap();
+    assert_eq!(one.positions(node(2), 1).await, [7]);
+
+    let naming = |view: u64, bits: u128| {
+        let incarnation = move |met| (met == node(2)).then(|| Incarnation::new(bits));
+        Membership::new(View::new(view), [node(1), node(2)])
+            .completed(|met| Some((String::new(), incarnation(met))))
+    };
+    one.transport.enter(&naming(2, 2), &members);
+    guest.write_all(&frames([8])).await.unwrap();
+    assert_eq!(one.positions(node(2), 1).await, [8], "it is who the record says");
+
+    one.transport.enter(&naming(3, 99), &members);
+    closed(&mut dialled).await;
+    closed(&mut guest).await;
+    assert!(matches!(one.event().await, PeerEvent::Down { .. }));
+    let (mut again, reply) =
+        introduce(&address, &Hello::new(&identity(2), node(1), Lane::Main)).await;
+    closed(&mut again).await;
+    let Reply::Refuse { reason, .. } = reply else { panic!("not refused: {reply:?}") };
+    assert!(reason.starts_with("n2 comes with another data directory"), "{reason}");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -31,27 +31,39 @@ struct Disk {
     accepted: BTreeMap<Slot, Ballot>,
     /// For each ballot accepted, where what was held for it ended at best.
     reached: BTreeMap<Ballot, Slot>,
+    /// The data directory is gone: what comes to be on the disk counts for nobody.
+    is_lost: bool,
 }
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { recorded: Slot::FIRST, accepted: BTreeMap::new(), reached: BTreeMap::new() }
+        let (accepted, reached) = (BTreeMap::new(), BTreeMap::new());
+        Self { recorded: Slot::FIRST, accepted, reached, is_lost: false }
     }
 }
 
 impl Disk {
     fn record(&mut self, slot: Slot) {
-        if slot > self.recorded {
+        if slot > self.recorded && !self.is_lost {
             self.recorded = slot;
             self.accepted = self.accepted.split_off(&slot);
         }
     }
 
     fn accept(&mut self, slot: Slot, ballot: Ballot) {
+        if self.is_lost {
+            return;
+        }
         self.accepted.insert(slot, ballot);
         let end = self.end(ballot);
         // Ballots only rise, so that what is held for lower ones grows no more.
         self.reached.insert(ballot, end);
+    }
+
+    /// Those who lead were told what was there, and nobody else will be.
+    fn lose<'a>(&mut self, leading: impl Iterator<Item = &'a Ballot>) {
+        let reached = leading.map(|&ballot| (ballot, self.end(ballot))).collect();
+        *self = Self { reached, is_lost: true, ..Self::default() };
     }
 
     /// Every slot below is, or was, held for the leader of `ballot`.
@@ -99,7 +111,8 @@ impl Held {
 
     /// The data directory of `node` is gone.
     pub fn observe_wiped(&mut self, node: NodeId) {
-        self.disks.remove(&node);
+        let disk = self.disks.entry(node).or_default();
+        disk.lose(self.barriers.keys());
     }
 
     /// `ballot` leads, and fills slots on its own account from `barrier` on.
@@ -234,14 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_directory_holds_nothing_and_a_snapshot_what_it_covers() {
+    fn a_lost_directory_holds_nothing_for_later_leaders_and_a_snapshot_what_it_covers() {
         let mut checker = Held::default();
         checker.observe_leading(ballot(2), Slot::new(5));
         checker.observe_record(N1, &decided(5));
         checker.observe_installed(N2, Slot::new(8));
         assert_eq!(checker.observe_change(ballot(2), &three()), Ok(()));
         checker.observe_wiped(N2);
-        assert!(checker.observe_change(ballot(2), &three()).is_err());
+        assert_eq!(checker.observe_change(ballot(2), &three()), Ok(()), "it was told before");
+        checker.observe_leading(ballot(3), Slot::new(5));
+        checker.observe_record(N2, &decided(5));
+        assert!(checker.observe_change(ballot(3), &three()).is_err());
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl World {
             (weights.freeze, Self::freeze),
             (weights.suspend, Self::suspend),
             (weights.leave, Self::leave),
-            (weights.wipe, Self::wipe),
+            (weights.wipe, Self::wipe_unreliable),
             (weights.old_image, Self::restore_old_image),
             (weights.partition, Self::partition),
             (weights.clog, Self::clog),

@@ -73,6 +73,13 @@ impl Link {
         self.clogs == 0 && self.cut.is_none()
     }
 
+    /// The addressee ends the connection: what is on its way and what follows goes nowhere.
+    pub(super) fn abandon(&mut self) {
+        self.epoch += 1;
+        self.accepted_by = u32::MAX;
+        self.held.clear();
+    }
+
     /// Keeps a frame until the link opens; says whether it is the first.
     pub(super) fn hold(&mut self, frame: Bytes) -> bool {
         if self.held.len() < HELD_MAX {

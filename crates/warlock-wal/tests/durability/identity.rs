@@ -90,6 +90,21 @@ fn a_peer_with_another_directory_is_noticed() {
 }
 
 #[test]
+fn a_member_takes_the_place_of_whoever_came_under_its_name() {
+    let disk = FaultyDisk::new(1);
+    let mut identity = Identity::create(disk.clone(), "c", node(1), incarnation(1)).unwrap();
+    identity.remember_peer(node(2), incarnation(23)).unwrap();
+    identity.remember_member(node(2), incarnation(22)).unwrap();
+    let steps = disk.steps();
+    identity.remember_member(node(2), incarnation(22)).unwrap();
+    assert_eq!(disk.steps(), steps, "what is known is not written again");
+    let mut identity = Identity::load(disk.restart(Outcome::Lost)).unwrap().unwrap();
+    assert_eq!(identity.peer(node(2)), Some(incarnation(22)));
+    let error = identity.remember_peer(node(2), incarnation(23)).unwrap_err();
+    assert!(matches!(error, IdentityError::OtherPeer { .. }), "P7");
+}
+
+#[test]
 fn the_number_of_peers_is_limited() {
     let mut identity = Identity::create(FaultyDisk::new(1), "c", node(1), incarnation(1)).unwrap();
     let most = u16::try_from(warlock_wal::limits::PEERS_MAX).unwrap();

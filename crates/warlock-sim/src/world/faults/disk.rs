@@ -14,8 +14,8 @@
 //!   before it is damaged anew or loses power; after a power loss it starts before it is damaged.
 //! - An older copy of the *same* directory has the incarnation that peers know. So the older image
 //!   that is restored is one of an earlier life of the node, under another incarnation.
-//! - Peers refuse another incarnation only if they met the first. So a directory is lost only after
-//!   all others met it.
+//! - Peers refuse another incarnation only if they met the first or it is on record. So a directory
+//!   is lost only after all founders met it; newcomers vote only beside nodes that are on record.
 
 use warlock_wal::{Disk, Failure, FaultyDisk, Identity, Wal, WalOptions};
 
@@ -175,11 +175,15 @@ impl World {
         (sector * 512 + self.random.below(512)).min(length - 1)
     }
 
-    /// Takes a data directory away: the node comes back under another incarnation.
-    pub(super) fn wipe(&mut self, index: NodeIndex) {
-        if !self.may_be_replaced(index) {
-            return;
+    /// Takes the data directory of an unreliable disk away, if that is noticed.
+    pub(super) fn wipe_unreliable(&mut self, index: NodeIndex) {
+        if self.sites[index].is_unreliable && self.would_be_found_wiped(index) {
+            self.wipe(index);
         }
+    }
+
+    /// Takes a data directory away: the node comes back under another incarnation.
+    pub(in super::super) fn wipe(&mut self, index: NodeIndex) {
         self.counters.disk_wiped += 1;
         self.trace_site(index, || String::from("has lost its data directory"));
         self.replace_disk(index, FaultyDisk::new);
@@ -187,7 +191,7 @@ impl World {
 
     /// Puts an older data directory in the place of the present one.
     pub(super) fn restore_old_image(&mut self, index: NodeIndex) {
-        if !self.may_be_replaced(index) {
+        if !self.sites[index].is_unreliable || !self.would_be_found_wiped(index) {
             return;
         }
         self.counters.disk_old_image += 1;
@@ -221,18 +225,19 @@ impl World {
         self.start_later(index, 800 * MILLISECOND);
     }
 
-    /// Whether losing the directory is noticed: the disk is one of the unreliable ones, and all
-    /// others have met its incarnation.
-    fn may_be_replaced(&self, index: NodeIndex) -> bool {
+    /// Whether losing the directory is noticed: the other founders have met its incarnation, and
+    /// those that would take any are not enough to found the cluster anew.
+    pub(in super::super) fn would_be_found_wiped(&self, index: NodeIndex) -> bool {
         let site = &self.sites[index];
         let Some(own) = site.process.as_ref().map(|process| process.identity.incarnation()) else {
             return false;
         };
-        let others = self.sites.iter().filter(|other| other.id != site.id);
-        let met = others.clone().all(|other| {
+        let founders = &self.sites[..self.weather.nodes];
+        let met = founders.iter().filter(|other| other.id != site.id).all(|other| {
             other.process.as_ref().is_some_and(|it| it.identity.peer(site.id) == Some(own))
         });
-        site.is_unreliable && !site.is_replaced && met
+        let wiped = founders.iter().filter(|founder| founder.is_replaced).count();
+        !site.is_replaced && met && 2 * (wiped + 1) <= founders.len()
     }
 
     /// Whether damage would be the only one near the end of the log.

@@ -177,13 +177,13 @@ impl World {
                 Effect::Fatal(Fatal::Diverged(slot)) => self.diverged(index, slot),
                 Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_) | Fatal::Reset) => {}
                 Effect::Fatal(Fatal::Disk(_)) => self.stop_by_disk(index),
+                Effect::Members(_) => self.part_with_impostors(index),
                 // Operators of simulated clusters speak with the leader itself.
                 Effect::Change { .. }
                 | Effect::Transfer(_)
                 | Effect::Join { .. }
                 | Effect::Reset
                 | Effect::Joined(..)
-                | Effect::Members(_)
                 | Effect::Retired(_)
                 | Effect::HandedOver => {}
             }

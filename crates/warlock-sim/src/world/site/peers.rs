@@ -90,8 +90,7 @@ impl World {
             return;
         }
         // Until it notices, the dialler goes on sending into the void.
-        state.epoch += 1;
-        state.held.clear();
+        state.abandon();
         let (epoch, start) = (state.epoch, self.sites[dialler].start);
         self.queue.push(at, Event::Broken { link, epoch, start });
     }
@@ -194,11 +193,30 @@ impl World {
             self.counters.refused_peer += 1;
             return false;
         }
-        let known = process.identity.remember_peer(id, incarnation).is_ok();
-        if !known {
+        let known = match recorded {
+            Some(_) => process.identity.remember_member(id, incarnation),
+            None => process.identity.remember_peer(id, incarnation),
+        };
+        let known = known.is_ok();
+        if known {
+            process.node.leader.note_member(id, String::new(), Some(incarnation));
+        } else {
             self.counters.refused_peer += 1;
         }
         known
+    }
+
+    /// A node that entered a membership has nothing to do any more with whoever came under the name
+    /// of a member before (P7).
+    pub(super) fn part_with_impostors(&mut self, index: NodeIndex) {
+        for other in 0..self.sites.len() {
+            let (id, incarnation) = (self.sites[other].id, self.sites[other].incarnation);
+            let recorded = self.recorded_incarnation(index, id);
+            if recorded.is_some_and(|recorded| recorded != incarnation) {
+                self.reset(self.network.link(index, other));
+                self.reset(self.network.link(other, index));
+            }
+        }
     }
 
     /// A time that one frame takes.
