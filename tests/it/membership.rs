@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use std::fs;
+use std::net::SocketAddr;
 use warlock_tests::{Cluster, Node, Traffic, done, eventually, refused};
 
 /// Writes that are acknowledged before, between and after changes.
@@ -165,6 +166,41 @@ fn a_member_that_missed_every_view_is_told_by_whoever_calls_it() {
     cluster.await_ready();
     await_voters(cluster.node(3), &[3, 4, 5]);
     cluster.await_agreement();
+}
+
+#[test]
+fn a_node_that_moves_is_reached_where_the_operator_says() {
+    let mut cluster = Cluster::start();
+    let moved = cluster.follower();
+    let others = cluster.others(moved);
+    let asked = others[0];
+    let traffic = Traffic::start(3, &[cluster.node(asked).client]);
+    traffic.await_acknowledged(SOME);
+    cluster.node_mut(moved).kill();
+    let peer = cluster.node(moved).peer;
+    // Four nodes further there is none.
+    let elsewhere = SocketAddr::new(peer.ip(), peer.port() + 4).to_string();
+    cluster.node_mut(moved).start_with(&["--peer.listen", &elsewhere]);
+    let words = ["readdress", &moved.to_string(), &elsewhere];
+    let text = done(cluster.node(asked), &[&words[..], &["--dry-run"]].concat());
+    assert!(text.ends_with(&format!("n{moved} would be reached at {elsewhere}\n")), "{text}");
+    let text = done(cluster.node(asked), &words);
+    assert!(text.ends_with(&format!("n{moved} is reached at {elsewhere}\n")), "{text}");
+    cluster.await_ready();
+    traffic.await_acknowledged(SOME);
+    let ledger = traffic.stop();
+    ledger.expect_all_acknowledged();
+
+    // Whoever starts later knows it from the membership, whatever its settings say.
+    cluster.node_mut(others[1]).kill();
+    cluster.node_mut(others[1]).start();
+    cluster.await_ready();
+    ledger.check(&mut cluster.clients());
+    cluster.await_agreement();
+    let text = refused(cluster.node(asked), &words);
+    assert!(text.contains("nothing would change"), "{text}");
+    let text = refused(cluster.node(asked), &["readdress", "n9", &elsewhere]);
+    assert!(text.contains("n9 is no member"), "{text}");
 }
 
 #[test]

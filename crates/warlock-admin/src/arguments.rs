@@ -140,6 +140,20 @@ pub(crate) enum Action {
         #[command(flatten)]
         dry: Dry,
     },
+    /// Have the others reach a node at another address.
+    ///
+    /// For a machine that has moved. The node is started with its data directory and the settings
+    /// of its new place first, or afterwards; it keeps its number and its vote.
+    Readdress {
+        /// The node, as n3 or 3.
+        #[arg(value_parser = node)]
+        node: u16,
+        /// Its new address for peers, such as node3:7379.
+        #[arg(value_name = "HOST:PORT", value_parser = address)]
+        peer: String,
+        #[command(flatten)]
+        dry: Dry,
+    },
     /// Make another node the master.
     #[command(alias = "transfer_master")]
     TransferMaster {
@@ -197,6 +211,7 @@ impl Arguments {
             | Action::Remove { .. }
             | Action::Replace { .. }
             | Action::Promote { .. }
+            | Action::Readdress { .. }
             | Action::TransferMaster { .. } => TIMEOUT_READY,
             Action::Status
             | Action::Members

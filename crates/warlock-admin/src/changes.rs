@@ -327,6 +327,7 @@ fn refused(text: &str) -> Failure {
             "has a vote already",
             "start a node with --cluster.join_as observer, or remove the old one",
         ),
+        ("has never been met", "the newcomer may observe until then"),
         ("is no member", "see who is with `warlock-admin members`"),
         ("no voter left", "join another node first, or stop this one"),
         ("nothing would change", "it is so already: see `warlock-admin members`"),

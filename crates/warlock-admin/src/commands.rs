@@ -46,6 +46,14 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Action::Promote { node, dry } => {
             operator.change(&["PROMOTE".to_owned(), node.to_string()], dry.dry_run).await?;
         }
+        Action::Readdress { node, peer, dry } => {
+            let words = ["READDRESS".to_owned(), node.to_string(), peer.clone()];
+            operator.change(&words, dry.dry_run).await?;
+            if !output.json {
+                let is = if dry.dry_run { "would be" } else { "is" };
+                output.print(format!("n{node} {is} reached at {peer}\n").as_bytes());
+            }
+        }
         Action::Reset => operator.reset().await?,
         Action::TransferMaster { node } => operator.transfer(node.map(u64::from)).await?,
         Action::Status => {

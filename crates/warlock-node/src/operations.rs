@@ -47,6 +47,8 @@ pub enum What {
     Replace(NodeId, NodeId),
     /// Exactly these nodes shall vote.
     Voters(Vec<NodeId>),
+    /// The others reach a node at this address from now on.
+    Readdress(NodeId, String),
 }
 
 impl What {
@@ -60,6 +62,7 @@ impl What {
             Self::Remove(node) => Change::Remove { node },
             Self::Leave => Change::Remove { node: local },
             Self::Voters(voters) => Change::SetVoters { voters },
+            Self::Readdress(node, address) => Change::Readdress { node, address },
             Self::Replace(old, new) => {
                 if !membership.is_voter(old) {
                     return Err(format!("{old} has no vote that another node could get"));
@@ -84,28 +87,21 @@ impl Operation {
     pub fn parse(request: Request<'_>) -> Option<Result<Self, String>> {
         let word = request.arg(1)?.to_ascii_uppercase();
         let rest: Vec<&[u8]> = (2..).map_while(|index| request.arg(index)).collect();
-        let what: fn(&[NodeId]) -> Option<What> = match word.as_slice() {
-            b"PROMOTE" => |nodes| Some(What::Promote(*only(nodes)?)),
-            b"REMOVE" => |nodes| Some(What::Remove(*only(nodes)?)),
-            b"LEAVE" => |nodes| nodes.is_empty().then_some(What::Leave),
-            b"REPLACE" => |nodes| Some(What::Replace(*nodes.first()?, *only(&nodes[1..])?)),
-            b"VOTERS" => |nodes| (!nodes.is_empty()).then(|| What::Voters(nodes.to_vec())),
-            b"TRANSFER" => return Some(transfer(&rest)),
-            b"JOIN" => return Some(join(&rest)),
-            b"RESET" if rest.is_empty() => return Some(Ok(Self::Reset)),
-            b"RESET" => return Some(Err(SYNTAX.to_owned())),
+        Some(match word.as_slice() {
+            b"PROMOTE" | b"REMOVE" | b"LEAVE" | b"REPLACE" | b"VOTERS" | b"READDRESS" => {
+                change(&word, &rest)
+            }
+            b"TRANSFER" => transfer(&rest),
+            b"JOIN" => join(&rest),
+            b"RESET" if rest.is_empty() => Ok(Self::Reset),
+            b"RESET" => Err(SYNTAX.to_owned()),
             _ => return None,
-        };
-        Some(change(&rest, what))
+        })
     }
 }
 
-fn only(nodes: &[NodeId]) -> Option<&NodeId> {
-    (nodes.len() == 1).then(|| &nodes[0])
-}
-
-fn change(rest: &[&[u8]], what: fn(&[NodeId]) -> Option<What>) -> Result<Operation, String> {
-    let (mut nodes, mut view, mut dry_run) = (Vec::new(), None, false);
+fn change(verb: &[u8], rest: &[&[u8]]) -> Result<Operation, String> {
+    let (mut operands, mut view, mut dry_run) = (Vec::new(), None, false);
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         if word.eq_ignore_ascii_case(b"DRYRUN") {
@@ -114,11 +110,25 @@ fn change(rest: &[&[u8]], what: fn(&[NodeId]) -> Option<What>) -> Result<Operati
             let number = words.next().and_then(|word| number(word)).ok_or(SYNTAX)?;
             view = Some(View::new(number));
         } else {
-            nodes.push(node(word)?);
+            operands.push(*word);
         }
     }
-    let what = what(&nodes).ok_or(SYNTAX)?;
+    let what = wanted(verb, &operands)?;
     Ok(Operation::Change(Wish { what, view, dry_run }))
+}
+
+fn wanted(verb: &[u8], operands: &[&[u8]]) -> Result<What, String> {
+    Ok(match (verb, operands) {
+        (b"PROMOTE", [it]) => What::Promote(node(it)?),
+        (b"REMOVE", [it]) => What::Remove(node(it)?),
+        (b"LEAVE", []) => What::Leave,
+        (b"REPLACE", [old, new]) => What::Replace(node(old)?, node(new)?),
+        (b"READDRESS", [it, at]) => What::Readdress(node(it)?, address(at)?),
+        (b"VOTERS", [_, ..]) => {
+            What::Voters(operands.iter().map(|it| node(it)).collect::<Result<_, _>>()?)
+        }
+        _ => return Err(SYNTAX.to_owned()),
+    })
 }
 
 fn transfer(rest: &[&[u8]]) -> Result<Operation, String> {
@@ -135,10 +145,15 @@ fn join(rest: &[&[u8]]) -> Result<Operation, String> {
         [address, word] if word.eq_ignore_ascii_case(b"OBSERVER") => (address, true),
         _ => return Err(SYNTAX.to_owned()),
     };
-    let address = String::from_utf8(address.to_vec()).map_err(|_| SYNTAX)?;
+    Ok(Operation::Join { address: self::address(address)?, observer })
+}
+
+/// Where a node listens for peers.
+fn address(word: &[u8]) -> Result<String, String> {
+    let address = String::from_utf8(word.to_vec()).map_err(|_| SYNTAX)?;
     match address.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it > 0) => {
-            Ok(Operation::Join { address, observer })
+            Ok(address)
         }
         _ => Err("ERR the address of a member is host:port, with its port for peers".to_owned()),
     }
@@ -310,6 +325,8 @@ mod tests {
         assert_eq!(parse("WARLOCK LEAVE"), wish(What::Leave));
         assert_eq!(parse("WARLOCK REPLACE 1 4"), wish(What::Replace(node(1), node(4))));
         assert_eq!(parse("WARLOCK VOTERS 1 2"), wish(What::Voters(vec![node(1), node(2)])));
+        let moved = What::Readdress(node(4), "[::1]:7".into());
+        assert_eq!(parse("WARLOCK READDRESS n4 [::1]:7"), wish(moved));
         let what = What::Remove(node(1));
         let view = Some(View::new(7));
         let dry = Operation::Change(Wish { what, view, dry_run: true });
@@ -336,6 +353,10 @@ mod tests {
             "WARLOCK VOTERS",
             "WARLOCK REMOVE 1 VIEW",
             "WARLOCK REMOVE 1 VIEW x",
+            "WARLOCK READDRESS 1",
+            "WARLOCK READDRESS a:1 1",
+            "WARLOCK READDRESS 1 a:0",
+            "WARLOCK READDRESS 1 a:1 2",
             "WARLOCK TRANSFER 1 2",
             "WARLOCK JOIN",
             "WARLOCK JOIN host",

@@ -118,6 +118,8 @@ counters! {
     replaced_one,
     /// Changes that replaced two nodes or more at once.
     replaced_two,
+    /// Nodes that got another address.
+    readdressed,
     /// Newcomers that got no vote beside a founder that the master had never met.
     never_met_refused,
     /// Masters asked to hand over to a certain node.

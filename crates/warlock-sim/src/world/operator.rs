@@ -33,6 +33,7 @@ pub(super) struct Changes {
     replace_two: u64,
     set_voters: u64,
     remove: u64,
+    readdress: u64,
     transfer: u64,
     reset: u64,
     island: u64,
@@ -90,6 +91,7 @@ impl Changes {
             replace_two: weight(10),
             set_voters: weight(6),
             remove: weight(6),
+            readdress: weight(2),
             transfer: weight(6),
             reset: weight(4),
             island: weight(5),
@@ -171,12 +173,13 @@ impl World {
         if self.operators.replacing > 0 && self.random.chance(700) {
             return self.replace(membership, self.operators.replacing);
         }
-        let deeds: [(u64, Deed); 10] = [
+        let deeds: [(u64, Deed); 11] = [
             (changes.resize, Self::resize),
             (changes.replace, |world, _, membership| world.replace(membership, 1)),
             (changes.replace_two, |world, _, membership| world.replace(membership, 2)),
             (changes.set_voters, |world, _, membership| Some(world.any_voters(membership))),
             (changes.remove, |world, _, membership| world.remove(membership)),
+            (changes.readdress, |world, _, membership| Some(world.readdress(membership))),
             (changes.transfer, |world, index, membership| world.transfer(index, membership)),
             (changes.reset, |world, _, membership| world.reset_directory(membership)),
             (changes.island, |world, index, membership| world.maroon(index, membership)),
@@ -308,6 +311,12 @@ impl World {
         Change::SetVoters { voters }
     }
 
+    /// A machine gets another address. Where the network leads does not depend on it here.
+    fn readdress(&mut self, membership: &Membership) -> Change {
+        let node = self.random.pick(membership.everyone());
+        Change::Readdress { node, address: format!("{node}:{}", self.random.index(9)) }
+    }
+
     /// Asks the master to hand over to another voter.
     fn transfer(&mut self, index: NodeIndex, membership: &Membership) -> Option<Change> {
         let to = self.random.pick(membership.voters());
@@ -416,7 +425,7 @@ impl World {
         match change {
             Change::AddObserver { .. } => self.counters.node_added += 1,
             Change::Promote { .. } => self.counters.node_promoted += 1,
-            Change::Readdress { .. } => {}
+            Change::Readdress { .. } => self.counters.readdressed += 1,
             Change::Remove { node } => {
                 let is_down = self.sites[Self::index_of(*node)].process.is_none();
                 self.counters.node_removed += 1;

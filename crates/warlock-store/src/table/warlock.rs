@@ -16,6 +16,7 @@ pub(super) const COMMANDS: &[CommandSpec] =
             operation("warlock|leave", -2, "Remove this node from the cluster"),
             operation("warlock|replace", -4, "Give the vote of a node to another, and remove it"),
             operation("warlock|voters", -3, "Let exactly these nodes vote, and remove the others"),
+            operation("warlock|readdress", -4, "Have the others reach a node at another address"),
             operation("warlock|transfer", -2, "Make another node the master"),
             operation("warlock|join", -3, "Have this node join the cluster of the node named"),
             subcommand("warlock|digest", "Return applied slot and state digest of this node"),
