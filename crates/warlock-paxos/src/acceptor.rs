@@ -268,7 +268,9 @@ impl Acceptor {
     }
 
     /// Handles what the replica says to be decided: has those contents written whose newest record
-    /// is another one. Only this role knows that, as the replica hears of its accepts late.
+    /// is another one. Only this role knows that, as the replica hears of its accepts late. What is
+    /// accepted below a watermark on record need not be the decided content, so that is written
+    /// again.
     pub fn handle_decided(
         &mut self,
         now: Instant,
@@ -278,7 +280,8 @@ impl Acceptor {
     ) {
         let mut learned = false;
         for (slot, batch) in contents {
-            let held = self.pvalues.get(&slot).is_some_and(|(_, held)| held.is_same(&batch));
+            let accepted = self.pvalues.get(&slot);
+            let held = slot >= self.known && accepted.is_some_and(|(_, it)| it.is_same(&batch));
             if slot >= self.decided && !held {
                 self.persist(now, Some(Record::Learn { slot, batch }), Vec::new(), out);
                 learned = true;

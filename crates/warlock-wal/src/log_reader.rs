@@ -11,7 +11,7 @@ use warlock_paxos::{Batch, Slot};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
-use crate::frame;
+use crate::frame::{self, Entry};
 use crate::limits::{PAGE, PAGE_BYTES};
 use crate::mark::{Kind, MARK_LENGTH, Mark};
 use crate::segment::{self, HeaderPage, SegmentHeader};
@@ -117,7 +117,10 @@ impl<D: Disk> LogReader<D> {
         if entries.iter().any(|entry| entry.batch.is_none()) {
             return Ok(false);
         }
-        for entry in entries.into_iter().filter(|entry| entry.slot >= from) {
+        // What is accepted below the watermark on record need not be what was decided.
+        let decided = self.decided;
+        let counts = |entry: &Entry| entry.ballot.is_none() || entry.slot >= decided;
+        for entry in entries.into_iter().filter(|entry| entry.slot >= from && counts(entry)) {
             self.held.extend(entry.batch.map(|batch| (entry.slot, batch)));
         }
         place.position += mark.length;

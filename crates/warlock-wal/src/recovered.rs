@@ -17,8 +17,9 @@ pub struct Recovered {
     pub decided: Slot,
     /// Every slot below is decided, and is readable here or covered by the snapshot.
     pub held: Slot,
-    /// Records for slots below count no more, readable or not: a snapshot had them, or a peer's
-    /// did, and then they may be of ballots that lost.
+    /// Older records for slots below counted no more, readable or not: a snapshot had them, or a
+    /// peer's did, and then they may be of ballots that lost. What was written for such slots
+    /// afterwards, when that snapshot was gone, counts.
     pub floor: Slot,
     /// The newest accepted pvalue of each slot that the snapshot does not cover, by slot.
     pub pvalues: Vec<PValue>,
@@ -191,6 +192,8 @@ pub(crate) struct Slots {
     base: Option<Slot>,
     accepted: BTreeMap<Slot, (Ballot, Batch)>,
     learned: BTreeMap<Slot, Batch>,
+    /// Accepted when their slots were known to be decided, so perhaps not what was decided.
+    late: BTreeSet<Slot>,
     unknown: Ranges,
 }
 
@@ -203,12 +206,26 @@ impl Slots {
         self.base.unwrap_or(Slot::FIRST)
     }
 
-    pub(crate) fn accept(&mut self, slot: Slot, ballot: Ballot, batch: Batch) {
+    /// A slot below `decided`, the watermark on record before, says nothing of what is decided: the
+    /// node has lost that, and may hear of a ballot that lost.
+    pub(crate) fn accept(&mut self, slot: Slot, ballot: Ballot, batch: Batch, decided: Slot) {
         if slot >= self.base() {
-            self.learned.remove(&slot);
+            if slot < decided {
+                self.late.insert(slot);
+            } else {
+                self.late.remove(&slot);
+                self.learned.remove(&slot);
+            }
             self.unknown.remove(slot);
             self.accepted.insert(slot, (ballot, batch));
         }
+    }
+
+    /// Records so far for slots below `floor` count no more.
+    pub(crate) fn drop_below(&mut self, floor: Slot) {
+        self.accepted = self.accepted.split_off(&floor);
+        self.learned = self.learned.split_off(&floor);
+        self.late = self.late.split_off(&floor);
     }
 
     /// A learned batch tells what is decided, but not what a lost record had accepted: a slot that
@@ -236,15 +253,14 @@ impl Slots {
     pub(crate) fn finish(mut self, summary: &Summary) -> Recovered {
         let Summary { ballot, decided, floor, .. } = *summary;
         let base = self.base();
-        // A record below the floor may be one of a ballot that lost: the replica had no need to
-        // learn what the snapshot brought. Without that snapshot the slot is unknown.
-        self.accepted = self.accepted.split_off(&floor);
-        self.learned = self.learned.split_off(&floor);
         let decided = decided.max(floor).max(base);
         let mut held = base;
-        while self.learned.contains_key(&held)
-            || (held < decided && self.accepted.contains_key(&held))
-        {
+        let is_decided = |slot: Slot| {
+            let late = self.late.contains(&slot) && !mutant!(LateAcceptIsDecided);
+            let accepted = self.accepted.contains_key(&slot) && !late;
+            self.learned.contains_key(&slot) || (slot < decided && accepted)
+        };
+        while is_decided(held) {
             held = held.next();
         }
         self.add_missing(held, decided);

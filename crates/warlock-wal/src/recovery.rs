@@ -250,19 +250,25 @@ impl Reading {
         };
         self.notes.extend(note);
         self.tail = if is_complete { Tail::Clean } else { Tail::Damaged { sequence } };
+        let Summary { decided, floor, .. } = self.summary;
         self.observe(&mark.summary);
         self.hold(index, mark.slots);
         match entries {
             None => mark.slots.into_iter().for_each(|range| self.slots.damage(range)),
-            Some(entries) => entries.into_iter().for_each(|entry| self.take(entry)),
+            Some(entries) => entries.into_iter().for_each(|entry| self.take(entry, decided)),
+        }
+        if self.summary.floor > floor {
+            // What it holds was written before it rose.
+            self.slots.drop_below(self.summary.floor);
         }
         Ok(true)
     }
 
-    fn take(&mut self, entry: Entry) {
+    /// `decided` is the watermark on record before.
+    fn take(&mut self, entry: Entry, decided: Slot) {
         let Entry { slot, ballot, batch } = entry;
         match (batch, ballot) {
-            (Some(batch), Some(ballot)) => self.slots.accept(slot, ballot, batch),
+            (Some(batch), Some(ballot)) => self.slots.accept(slot, ballot, batch, decided),
             (Some(batch), None) => self.slots.learn(slot, batch),
             (None, _) => self.slots.damage(SlotRange { first: slot, last: slot }),
         }
@@ -315,6 +321,11 @@ impl Reading {
             let range = SlotRange { first, last };
             self.slots.damage(range);
             self.hold(segment, Some(range));
+        }
+        // A record below the floor may be one of a ballot that lost: the replica had no need to
+        // learn what the snapshot brought.
+        if summary.floor > self.summary.floor {
+            self.slots.drop_below(summary.floor);
         }
         self.summary.merge(summary);
     }

@@ -155,6 +155,61 @@ fn slots_that_only_a_lost_snapshot_covered_are_unknown() {
     assert!(recovered.notes.iter().any(|note| note.to_string().contains(snapshot)));
 }
 
+/// A log that was truncated as if a snapshot covered all below slot 5, and nothing does.
+fn forgotten() -> (FaultyDisk, Wal<FaultyDisk>) {
+    let disk = FaultyDisk::new(1);
+    let (mut wal, _) = open(&disk).unwrap();
+    for slot in 1..=6 {
+        wal.append(&accept(slot, 1, 100));
+    }
+    wal.append(&decided(7));
+    wal.sync().unwrap();
+    wal.truncate_below(Slot::new(5)).unwrap();
+    (disk, wal)
+}
+
+#[test]
+fn what_is_learned_again_after_it_was_forgotten_is_there() {
+    let (disk, _) = forgotten();
+    let disk = disk.restart(Outcome::Lost);
+    let (mut wal, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.held, Slot::FIRST);
+    assert_eq!(recovered.unknown[0].to_string(), "s1..s4");
+    for slot in 1..=4 {
+        wal.append(&learn(slot, 2, 100));
+    }
+    wal.sync().unwrap();
+    let (_, recovered) = open(&disk.restart(Outcome::Lost)).unwrap();
+    assert_eq!((recovered.held, recovered.unknown.len()), (Slot::new(7), 0));
+    let learned = (1..=4).map(|slot| batch(slot, 2, 100));
+    let kept = (5..=6).map(|slot| batch(slot, 1, 100));
+    assert_eq!(recovered.decided_batches(), learned.chain(kept).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_accepted_below_the_watermark_is_accepted_and_not_decided() {
+    let (disk, mut wal) = forgotten();
+    // Of a ballot that lost, perhaps.
+    for slot in [1, 2, 6] {
+        wal.append(&accept(slot, 2, 100));
+    }
+    wal.sync().unwrap();
+    let disk = disk.restart(Outcome::Lost);
+    let (mut wal, recovered) = open(&disk).unwrap();
+    assert_eq!(recovered.held, Slot::FIRST);
+    assert_eq!(recovered.unknown[0].to_string(), "s3..s4");
+    let rounds = recovered.undecided_pvalues().into_iter().map(|it| it.ballot.round);
+    assert_eq!(rounds.collect::<Vec<_>>(), [2, 2, 1, 2]);
+    // The one that was decided is learned, before or after.
+    for record in [learn(1, 3, 100), learn(2, 3, 100), accept(1, 4, 100)] {
+        wal.append(&record);
+        wal.sync().unwrap();
+    }
+    let (_, recovered) = open(&disk.restart(Outcome::Lost)).unwrap();
+    assert_eq!(recovered.held, Slot::new(3));
+    assert_eq!(recovered.decided_batches(), [batch(1, 3, 100), batch(2, 3, 100)]);
+}
+
 #[test]
 fn a_group_larger_than_a_segment_gets_one_of_its_size() {
     let disk = FaultyDisk::new(1);

@@ -73,6 +73,20 @@ fn the_newest_record_of_a_slot_counts() {
 }
 
 #[test]
+fn what_is_accepted_below_the_watermark_is_not_taken_for_decided() {
+    let disk = FaultyDisk::new(1);
+    let (mut wal, _) = open(&disk).unwrap();
+    for records in [vec![accept(1, 2, 300), accept(2, 2, 300), decided(3)], vec![accept(2, 3, 30)]]
+    {
+        records.iter().for_each(|record| wal.append(record));
+        wal.sync().unwrap();
+    }
+    let mut reader = LogReader::new(disk);
+    let read = reader.read(Slot::FIRST, usize::MAX).unwrap();
+    assert_eq!(read, [batch(1, 2, 300), batch(2, 2, 300)]);
+}
+
+#[test]
 fn what_was_dropped_or_damaged_is_not_read() {
     let disk = FaultyDisk::new(1);
     let (mut wal, _) = open(&disk).unwrap();
