@@ -162,7 +162,7 @@ impl<'a> Operator<'a> {
     pub(crate) async fn reset(&self) -> Result<(), Failure> {
         let node = self.membership().await?.node;
         let before = self.start_of_node().await?;
-        self.ask(&Command::new("WARLOCK").arg("RESET")).await?;
+        self.ask_until_taken(&Command::new("WARLOCK").arg("RESET")).await?;
         loop {
             let progress = match self.start_of_node().await {
                 Ok(now) if now != before => match self.status().await {
@@ -249,6 +249,19 @@ impl<'a> Operator<'a> {
                 | Error::Usage(_)) => return Err(failure(error)),
             };
             self.pause(&why).await?;
+        }
+    }
+
+    /// Asks the same node again while it wants to be.
+    async fn ask_until_taken(&self, command: &Command) -> Result<(), Failure> {
+        loop {
+            match self.client.call(command).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Server(text)) if text.starts_with("TRYAGAIN ") => {
+                    self.pause(&text["TRYAGAIN ".len()..]).await?;
+                }
+                Err(error) => return Err(failure(error)),
+            }
         }
     }
 

@@ -55,8 +55,8 @@ pub enum Fatal {
     Retired,
     /// No cluster takes the node.
     NotAdmitted(String),
-    /// An operator wants the node to forget its state.
-    Reset,
+    /// An operator wants the node to forget its state below this slot.
+    Reset(Slot),
 }
 
 /// A node that wants to belong to the cluster.
@@ -171,8 +171,8 @@ pub enum Effect {
         observer: bool,
     },
     /// The owner must end the node in order, and start it again after
-    /// [`Recovery::forget`](crate::Recovery::forget).
-    Reset,
+    /// [`Recovery::forget`](crate::Recovery::forget) with this slot.
+    Reset(Slot),
     /// The owner must answer a node that wants to join; names who asked.
     Joined(u64, JoinReply),
     /// The membership in force is another: the owner must connect with its nodes and no others.

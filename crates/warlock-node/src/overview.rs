@@ -106,6 +106,11 @@ impl Overview {
         node == self.local || member.is_some_and(|member| self.is_up(now, member))
     }
 
+    /// The first slot that the node has not applied, as it said last since it is connected.
+    pub(super) fn applied(&self, node: NodeId) -> Slot {
+        self.members.get(&node).map_or(Slot::FIRST, |member| member.applied)
+    }
+
     /// Where the node's clients connect; empty if that is unknown.
     pub(super) fn client_addr(&self, node: NodeId) -> &str {
         self.members.get(&node).map_or("", |member| &member.facts.client_addr)

@@ -83,14 +83,16 @@ pub struct Recovery<D: Disk> {
 
 impl<D: Disk> Recovery<D> {
     /// Has the data directory on `disk` forget the state of the node, so that its peers have to
-    /// tell it all of it. What it promised and accepted stays: it goes on voting under its name
-    /// (P7).
+    /// tell it all of it; says whether it did. What it promised and accepted stays: it goes on
+    /// voting under its name (P7). What is decided `below` must be durable with so many others that
+    /// nobody needs this node for it; what comes after that stays in the log. If a snapshot took
+    /// the place of some of that meanwhile, everything stays.
     ///
     /// A failure in between leaves a state that is a part of what it was.
     ///
     /// # Errors
     /// What is wrong with the directory and what to do, for the operator.
-    pub fn forget(disk: D, options: &RecoveryOptions<'_>) -> Result<(), String> {
+    pub fn forget(disk: D, options: &RecoveryOptions<'_>, below: Slot) -> Result<bool, String> {
         let identity = own_identity(&disk, options)?;
         let wal_options = WalOptions {
             segment_bytes: options.segment_bytes,
@@ -100,10 +102,15 @@ impl<D: Disk> Recovery<D> {
         let (mut wal, recovered) =
             Wal::open(disk.clone(), wal_options).map_err(|error| error.to_string())?;
         report(&recovered)?;
+        if below < recovered.floor {
+            return Ok(false);
+        }
         // In this order: what no snapshot covers is unknown then, and never taken for empty.
-        wal.truncate_below(recovered.decided).map_err(|error| error.to_string())?;
+        let below = below.min(recovered.decided);
+        wal.truncate_below(below).map_err(|error| error.to_string())?;
         wal.sync().map_err(|error| error.to_string())?;
-        Snapshots::new(disk).remove_all().map_err(|error| error.to_string())
+        Snapshots::new(disk).remove_all().map_err(|error| error.to_string())?;
+        Ok(true)
     }
 
     /// Reads the data directory on `disk`, and makes a new one if it is empty.

@@ -212,6 +212,12 @@ impl Lead {
         known.is_none_or(|known| known < held)
     }
 
+    /// Takes the word of a process that has just started: an operator may have had it forget what
+    /// the one before held.
+    pub(crate) fn note_held_at_start(&mut self, node: NodeId, held: Slot) {
+        self.held.insert(node, held);
+    }
+
     pub(crate) fn held_by(&self, node: NodeId) -> Option<Slot> {
         self.held.get(&node).copied()
     }

@@ -5,7 +5,10 @@
 
 mod manual;
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use rustix::process::{Signal, getpid, kill_process};
+use warlock_paxos::Slot;
 use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{ClusterStart, Layers, Problems, Settings, keys};
@@ -35,8 +39,8 @@ const USELESS: u8 = 3;
 /// How long an orderly stop may take after the parent process ended.
 const ORPHAN_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The flag of a start without state.
-const FORGET: &str = "--forget-state";
+/// The flag of a start without state, with the slot below which it is gone.
+const FORGET: &str = "--forget-state=";
 
 const ABOUT: &str =
     "A strongly consistent lock manager and key-value store that speaks the Redis protocol";
@@ -85,9 +89,10 @@ struct Cli {
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
 
-    /// Start without the state, which peers have to tell: what `warlock-admin reset` does
-    #[arg(long, hide = true)]
-    forget_state: bool,
+    /// Start without the state below this slot, which peers have to tell: what `warlock-admin
+    /// reset` does
+    #[arg(long, hide = true, value_name = "SLOT", require_equals = true)]
+    forget_state: Option<NonZeroU64>,
 
     /// Stop when standard input ends: the lifeline of a node that another process started
     #[arg(long, hide = true)]
@@ -162,7 +167,8 @@ fn main() -> ExitCode {
             Err(error) => failed(&format!("cannot write into {}: {error}", directory.display())),
         },
         None => {
-            let start = if cli.forget_state { Start::Forgotten } else { Start::Kept };
+            let below = cli.forget_state.map(|below| Start::Forgotten(Slot::new(below.get())));
+            let start = below.unwrap_or(Start::Kept);
             run_node(cli.config, cli.exit_with_stdin, start, flags)
         }
     }
@@ -232,7 +238,7 @@ fn run_node(
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(RunError::Reset) => failed(&start_again_without_state()),
+        Err(RunError::Reset(below)) => failed(&start_again_without_state(below)),
         Err(error) => {
             complain(&error);
             let for_ever = matches!(error, RunError::Diverged(_) | RunError::Removed(_));
@@ -271,7 +277,7 @@ fn check_config(file: &Path, flags: Vec<(String, String)>) -> ExitCode {
 
 fn read_settings(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Settings, Problems> {
     // Names and values that are not Unicode belong to others.
-    let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+    let unicode = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     let environment = std::env::vars_os().filter_map(unicode).collect();
@@ -314,11 +320,11 @@ fn summary(file: &Path, settings: &Settings) -> String {
 /// Becomes a new process of the same program and arguments that forgets the state first: nothing of
 /// the old one can be left behind, and whoever watches the process sees no end. Returns only if
 /// that fails.
-fn start_again_without_state() -> io::Error {
-    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == FORGET) {
-        arguments.insert(0, FORGET.into());
-    }
+fn start_again_without_state(below: Slot) -> io::Error {
+    let is_older = |argument: &OsString| argument.as_bytes().starts_with(FORGET.as_bytes());
+    let given = std::env::args_os().skip(1).filter(|argument| !is_older(argument));
+    let below = format!("{FORGET}{}", below.position());
+    let arguments: Vec<OsString> = [below.into()].into_iter().chain(given).collect();
     match std::env::current_exe() {
         Ok(program) => std::process::Command::new(program).args(arguments).exec(),
         Err(error) => error,

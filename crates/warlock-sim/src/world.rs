@@ -207,6 +207,7 @@ impl World {
             trust: Trust { syncs_since_damage: u64::MAX / 2, ..Trust::default() },
             incarnation: self.new_incarnation(),
             is_replaced: false,
+            forgets: None,
             frozen_at: None,
         }
     }

@@ -1,10 +1,13 @@
 //! What operators and newcomers want of the cluster: asked of the leader, answered when it has
 //! decided.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use warlock_paxos::{Change, ChangeRequest, Instant, Membership, NodeId, Refusal, Seat, Verdict};
+use warlock_paxos::{
+    Change, ChangeRequest, Instant, Membership, NodeId, Refusal, Seat, Slot, Verdict, mutant,
+};
 
 use super::{Effect, Host, JoinReply, JoinWish};
 use crate::operations::{Operation, Plan, Wish};
@@ -46,7 +49,8 @@ impl Operations {
 }
 
 impl Host {
-    pub(super) fn operate(
+    /// Does what an operator wants, or says why not: `client` is answered, now or later.
+    pub fn operate(
         &mut self,
         now: Instant,
         client: Client,
@@ -232,21 +236,49 @@ impl Host {
         Ok(r#"{"transfer":"begun"}"#.to_owned())
     }
 
+    /// A majority of the voters other than this node holds every slot below; `None` if no such
+    /// majority answers.
+    fn held_by_others(&self, now: Instant) -> Option<Slot> {
+        let overview = &self.options.overview;
+        let membership = overview.membership();
+        let others = membership
+            .voters()
+            .iter()
+            .filter(|&&other| other != self.options.node && overview.answers(now, other));
+        // What the master says may be older than the connection: a reset node begins anew.
+        let held =
+            |node: &NodeId| self.held.get(node).map(|&held| held.min(overview.applied(*node)));
+        let mut held: Vec<Slot> = others.map(|node| held(node).unwrap_or(Slot::FIRST)).collect();
+        held.sort_unstable_by_key(|&slot| Reverse(slot));
+        held.get(membership.quorum() - 1).copied()
+    }
+
+    /// Has the node forget what a majority of the other voters holds, durably, and no more: from
+    /// then on any minority of all voters may fail, as before.
     fn reset(&self, now: Instant, out: &mut Vec<Effect>) -> Result<String, String> {
         let overview = &self.options.overview;
-        let (node, membership) = (self.options.node, overview.membership());
         if overview.master().is_none() {
             return Err("REFUSED there is no master that could tell this node its state".to_owned());
         }
-        let others = |other: NodeId| other != node && overview.answers(now, other);
-        if membership.is_voter(node) && !membership.is_quorum(others) {
-            return Err(format!(
-                "REFUSED of the other voters fewer answer than are a quorum, which is {}: what \
-                 only this node holds would be lost",
-                membership.quorum()
-            ));
+        let membership = overview.membership();
+        if membership.is_transitional() {
+            return Err("TRYAGAIN the membership is changing".to_owned());
         }
-        out.push(Effect::Reset);
+        let below = match membership.is_voter(self.options.node) {
+            true => self.held_by_others(now).ok_or_else(|| {
+                format!(
+                    "REFUSED of the other voters fewer answer than are a quorum, which is {}: what \
+                     only this node holds would be lost",
+                    membership.quorum()
+                )
+            })?,
+            false => self.applied,
+        };
+        if below < self.log.start || (below == Slot::FIRST && self.applied > Slot::FIRST) {
+            return Err("TRYAGAIN the other voters have not caught up".to_owned());
+        }
+        let below = if mutant!(ResetForgetsAll) { self.applied } else { below };
+        out.push(Effect::Reset(below.min(self.applied)));
         Ok(r#"{"reset":"begun"}"#.to_owned())
     }
 

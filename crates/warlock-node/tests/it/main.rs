@@ -4,5 +4,6 @@ mod cuts;
 mod desk;
 mod durable;
 mod operations;
+mod reset;
 mod rig;
 mod transfer;

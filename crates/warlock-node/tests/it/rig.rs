@@ -261,7 +261,7 @@ impl Rig {
                 Effect::Members(_) => {}
                 Effect::Transfer(_)
                 | Effect::Join { .. }
-                | Effect::Reset
+                | Effect::Reset(_)
                 | Effect::Joined(..)
                 | Effect::Retired(_)
                 | Effect::Fatal(_)

@@ -102,7 +102,7 @@ impl Leader {
     }
 
     /// M3: what phase 1 found is applied here, and held by a majority of the voters.
-    fn is_secured(&self, lead: &Lead) -> bool {
+    pub(super) fn is_secured(&self, lead: &Lead) -> bool {
         (self.applied >= lead.barrier || mutant!(ChangeBeforeHeld))
             && lead.is_secured(&self.membership)
     }

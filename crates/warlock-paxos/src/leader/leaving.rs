@@ -72,7 +72,12 @@ impl Leader {
         if !lead.in_flight.is_empty() && now < deadline {
             return;
         }
-        if retiring && (lead.changing.is_none() || now < deadline) {
+        // A node that was reset meanwhile may hold less: then the successor ends the transition.
+        let may_retire = match &lead.changing {
+            Some(_) => now < deadline,
+            None => self.is_secured(lead),
+        };
+        if retiring && may_retire {
             self.retire_from_mastership(now, out);
             return;
         }

@@ -33,7 +33,11 @@ impl Leader {
             return;
         }
         if lead.lease.has_round(ack.round) {
-            lead.note_held(from, ack.held);
+            if ack.silent {
+                lead.note_held_at_start(from, ack.held);
+            } else {
+                lead.note_held(from, ack.held);
+            }
         }
         if ack.granted && lead.lease.grant(ack.round, from, now, &self.membership, &self.timing) {
             let first = !core::mem::replace(&mut lead.lease_reported, true);

@@ -89,8 +89,8 @@ pub enum RunError {
     Removed(String),
     /// No cluster takes the node.
     Join(String),
-    /// Not a failure: the node is to be started again without its state.
-    Reset,
+    /// Not a failure: the node is to be started again without its state below this slot.
+    Reset(Slot),
 }
 
 impl std::fmt::Display for RunError {
@@ -116,7 +116,7 @@ impl std::fmt::Display for RunError {
                  it serves nothing wrong. Keep the data directory for diagnosis"
             ),
             Self::Removed(reason) => f.write_str(reason),
-            Self::Reset => f.write_str("the node starts again without its state"),
+            Self::Reset(_) => f.write_str("the node starts again without its state"),
             Self::Join(reason) => write!(f, "cannot join the cluster: {reason}"),
         }
     }
@@ -129,8 +129,8 @@ impl std::error::Error for RunError {}
 pub enum Start {
     /// With what its data directory holds.
     Kept,
-    /// Without its state, which its peers tell it; what it promised stays.
-    Forgotten,
+    /// Without its state below this slot, which its peers tell it; what it promised stays.
+    Forgotten(Slot),
 }
 
 /// Runs a node until it is told to stop.
@@ -166,9 +166,9 @@ async fn run_node(
         () = shutdown.requested() => None,
         fatal = node.fatals.recv() => fatal,
     };
-    node.stop(matches!(fatal, None | Some(Fatal::Reset))).await;
+    node.stop(matches!(fatal, None | Some(Fatal::Reset(_)))).await;
     match fatal {
-        Some(Fatal::Reset) => Err(RunError::Reset),
+        Some(Fatal::Reset(below)) => Err(RunError::Reset(below)),
         None => Ok(()),
         Some(Fatal::Retired) => node_removed.map_or(Ok(()), |why| Err(RunError::Removed(why))),
         Some(Fatal::Diverged(slot)) => Err(RunError::Diverged(slot.to_string())),

@@ -75,9 +75,11 @@ fn read(settings: &Settings, start: Start, disk: FsDisk) -> Result<Recovery<FsDi
         entropy: u64::from_le_bytes(random_bytes()?),
         crew,
     };
-    if start == Start::Forgotten {
+    if let Start::Forgotten(below) = start {
         tracing::warn!("forgetting the state of this node: its peers have to tell it");
-        Recovery::forget(disk.clone(), &options)?;
+        if !Recovery::forget(disk.clone(), &options, below)? {
+            tracing::warn!(%below, "a snapshot covers more than that: nothing is forgotten");
+        }
     }
     Recovery::run(disk, &options)
 }

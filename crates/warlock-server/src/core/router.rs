@@ -319,7 +319,7 @@ impl Router {
                     let _ = waiting.send(reply);
                 }
             }
-            Effect::Reset => self.fail(Fatal::Reset),
+            Effect::Reset(below) => self.fail(Fatal::Reset(below)),
             Effect::Members(membership) => self.transport.enter(&membership, &self.addresses),
             Effect::Retired(membership) => self.retire(membership),
             Effect::Fatal(fatal) => self.fail(fatal),

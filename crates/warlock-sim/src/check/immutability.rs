@@ -117,6 +117,11 @@ impl Immutability {
         Ok(())
     }
 
+    /// `node` forgot what others hold, as it was told.
+    pub fn observe_forgotten(&mut self, node: NodeId) {
+        self.nodes.entry(node).or_default().told_durable = Slot::FIRST;
+    }
+
     /// The data directory of `node` is gone: what follows is another incarnation (P7).
     pub fn observe_wiped(&mut self, node: NodeId) {
         self.nodes.remove(&node);

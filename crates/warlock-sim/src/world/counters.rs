@@ -125,6 +125,8 @@ counters! {
     /// Masters asked to hand over to a certain node.
     transfer,
     /// Directories lost, each of a node that is replaced then.
+    directory_lost,
+    /// Nodes that forgot their state because an operator wanted it.
     reset,
     /// Isolated masters asked to remove everybody else.
     island,

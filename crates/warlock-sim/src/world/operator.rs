@@ -4,8 +4,12 @@
 //! membership in which those that never come back are no minority. So directories are lost only
 //! while every membership that may come into force tolerates it.
 
+use warlock_node::Effect;
+use warlock_node::operations::Operation;
+use warlock_node::seam::ConnectionId;
 use warlock_paxos::{
-    Change, ChangeRequest, Charter, Incarnation, Membership, NodeId, Refusal, Seat, Verdict, View,
+    Change, ChangeRequest, Charter, Incarnation, Membership, NodeId, Refusal, Seat, Slot, Verdict,
+    View,
 };
 
 use super::World;
@@ -20,6 +24,8 @@ use crate::run::Options;
 pub(super) const SITES_MAX: usize = 20;
 /// Voters that operators want at most.
 const VOTERS_WANTED_MAX: usize = 7;
+/// Between two nodes that forget their state, so that the master hears of the first. In nanoseconds.
+const RESETS_APART: u64 = 2000 * MILLISECOND;
 /// What tells the choices about memberships from all others of a seed.
 const SALT: u64 = 0x006d_656d_6265_7273;
 
@@ -35,6 +41,7 @@ pub(super) struct Changes {
     remove: u64,
     readdress: u64,
     transfer: u64,
+    lose_directory: u64,
     reset: u64,
     island: u64,
     zombie: u64,
@@ -68,6 +75,8 @@ pub(super) struct Operators {
     wanted: usize,
     /// How many voters they are about to replace at once, when there are as many observers.
     replacing: usize,
+    /// When they had a node forget its state.
+    reset_at: u64,
 }
 
 impl Changes {
@@ -93,7 +102,8 @@ impl Changes {
             remove: weight(6),
             readdress: weight(2),
             transfer: weight(6),
-            reset: weight(4),
+            lose_directory: weight(4),
+            reset: weight(20),
             island: weight(5),
             zombie: weight(6),
             reuse: weight(5),
@@ -173,7 +183,7 @@ impl World {
         if self.operators.replacing > 0 && self.random.chance(700) {
             return self.replace(membership, self.operators.replacing);
         }
-        let deeds: [(u64, Deed); 11] = [
+        let deeds: [(u64, Deed); 12] = [
             (changes.resize, Self::resize),
             (changes.replace, |world, _, membership| world.replace(membership, 1)),
             (changes.replace_two, |world, _, membership| world.replace(membership, 2)),
@@ -181,7 +191,8 @@ impl World {
             (changes.remove, |world, _, membership| world.remove(membership)),
             (changes.readdress, |world, _, membership| Some(world.readdress(membership))),
             (changes.transfer, |world, index, membership| world.transfer(index, membership)),
-            (changes.reset, |world, _, membership| world.reset_directory(membership)),
+            (changes.lose_directory, |world, _, membership| world.lose_directory(membership)),
+            (changes.reset, |world, _, membership| world.ask_reset(membership)),
             (changes.island, |world, index, membership| world.maroon(index, membership)),
             (changes.zombie, |world, _, _| world.raise_zombie()),
             (changes.reuse, |world, _, membership| world.reuse_id(membership)),
@@ -329,12 +340,12 @@ impl World {
 
     /// A node loses its directory for good. Operators will find it down, and replace it; or it is
     /// started as if it were the old one.
-    fn reset_directory(&mut self, membership: &Membership) -> Option<Change> {
+    fn lose_directory(&mut self, membership: &Membership) -> Option<Change> {
         let node = self.random.pick(membership.everyone());
         if !self.may_be_lost(node) {
             return None;
         }
-        self.counters.reset += 1;
+        self.counters.directory_lost += 1;
         let index = Self::index_of(node);
         if self.random.chance(500) && self.would_be_found_wiped(index) {
             self.wipe(index);
@@ -343,6 +354,35 @@ impl World {
             self.lose(index, "its data directory is gone");
         }
         Some(Change::Remove { node })
+    }
+
+    /// Has a node forget its state, if it thinks that the others hold it. Operators wait for one
+    /// node before they do that to another.
+    fn ask_reset(&mut self, membership: &Membership) -> Option<Change> {
+        let node = self.random.pick(membership.everyone());
+        let index = Self::index_of(node);
+        let site = &self.sites[index];
+        if self.time < self.operators.reset_at + RESETS_APART || !site.is_awake(self.time) {
+            return None;
+        }
+        let now = self.now(index).boot;
+        let process = self.sites[index].process.as_mut()?;
+        let mut effects = Vec::new();
+        let nobody = (0, ConnectionId(u64::MAX));
+        process.host.operate(now, nobody, Operation::Reset, &mut effects);
+        effects.retain(|effect| matches!(effect, Effect::Reset(_)));
+        self.carry_out_host(index, effects);
+        None
+    }
+
+    /// A process ends, and the next one forgets what was decided below a slot.
+    pub(super) fn reset_node(&mut self, index: NodeIndex, below: Slot) {
+        self.counters.reset += 1;
+        self.operators.reset_at = self.time;
+        self.trace_site(index, || format!("is reset below {below}"));
+        self.kill(index, false);
+        self.sites[index].forgets = Some(below);
+        self.start_later(index, 50 * MILLISECOND);
     }
 
     /// Cuts the master off, and asks it to remove everybody else.

@@ -49,6 +49,8 @@ pub(super) struct Site {
     pub(super) stalled_until: u64,
     /// Its directory was lost or replaced: peers refuse it.
     pub(super) is_replaced: bool,
+    /// The next process forgets what was decided below.
+    pub(super) forgets: Option<Slot>,
     /// When a freeze ended that its clock did not see.
     pub(super) frozen_at: Option<u64>,
     /// What became of the promises of the disk.

@@ -175,14 +175,14 @@ impl World {
                     self.send(index, to, &warlock_paxos::Message::SnapshotChunk(chunk));
                 }
                 Effect::Fatal(Fatal::Diverged(slot)) => self.diverged(index, slot),
-                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_) | Fatal::Reset) => {}
+                Effect::Fatal(Fatal::Retired | Fatal::NotAdmitted(_) | Fatal::Reset(_)) => {}
                 Effect::Fatal(Fatal::Disk(_)) => self.stop_by_disk(index),
+                Effect::Reset(below) => self.reset_node(index, below),
                 Effect::Members(_) => self.part_with_impostors(index),
                 // Operators of simulated clusters speak with the leader itself.
                 Effect::Change { .. }
                 | Effect::Transfer(_)
                 | Effect::Join { .. }
-                | Effect::Reset
                 | Effect::Joined(..)
                 | Effect::Retired(_)
                 | Effect::HandedOver => {}

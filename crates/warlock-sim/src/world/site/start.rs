@@ -53,7 +53,16 @@ impl World {
             entropy,
             crew: |work| work(),
         };
-        let recovered = Recovery::run(site.disk.clone(), &options);
+        let forgets = site.forgets.take();
+        let forgotten = forgets.map(|below| Recovery::forget(site.disk.clone(), &options, below));
+        let recovered = forgotten
+            .map_or(Ok(false), |forgotten| forgotten)
+            .and_then(|_| Recovery::run(site.disk.clone(), &options));
+        if forgets.is_some() {
+            let id = site.id;
+            self.checks.immutability.observe_forgotten(id);
+        }
+        let site = &mut self.sites[index];
         if site.disk.is_crashed() {
             self.counters.crash_in_recovery += 1;
             self.trace_site(index, || String::from("loses power while it recovers"));
