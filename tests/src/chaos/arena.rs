@@ -8,7 +8,7 @@
 //! | disk is full | a file that takes all space of the node's own ext4 |
 //! | power cut | an image of the disk as the last sync left it; the page cache is thrown away |
 //! | wall clock | `libfaketime` for that process; clocks that count from boot stay true |
-//! | membership | `WARLOCK REMOVE` and `TRANSFER`; `--join` with an empty directory |
+//! | membership | `WARLOCK REMOVE`, `RESET` and `TRANSFER`; `--join` with an empty directory |
 //! | clock since boot | a time namespace, entered when the process starts |
 
 use std::fs;
@@ -166,7 +166,17 @@ impl Arena {
                 self.wrap(first, *seconds);
                 self.start(first);
             }
-            Fault::Replace(_) => self.remove(first)?,
+            Fault::Replace(_) => {
+                self.await_members()?;
+                self.remove(first)?;
+            }
+            Fault::Shrink(_) => {
+                self.await_members()?;
+                // The target is the one that stays.
+                in_force.nodes = (1..=self.count()).filter(|id| *id != first).collect();
+                in_force.nodes.iter().try_for_each(|place| self.remove(*place))?;
+            }
+            Fault::Reset(_) => self.reset(first)?,
             Fault::Transfer => {
                 self.await_members()?;
                 self.operate(&["WARLOCK", "TRANSFER"])?;
@@ -195,8 +205,14 @@ impl Arena {
             Fault::DiskStall(_) => self.disk(first).thaw(),
             Fault::DiskFull(_) => self.make_room(first)?,
             Fault::WallJump(..) => self.set_wall(first, 0),
-            Fault::Replace(_) => self.join(first),
-            Fault::Rolling | Fault::DiskSlow(..) | Fault::BootJump(..) | Fault::Transfer => {}
+            Fault::Replace(_) | Fault::Shrink(_) => {
+                in_force.nodes.iter().try_for_each(|place| self.join(*place))?;
+            }
+            Fault::Rolling
+            | Fault::DiskSlow(..)
+            | Fault::BootJump(..)
+            | Fault::Reset(_)
+            | Fault::Transfer => {}
         }
         if in_force.hits_processes() {
             self.busy.retain(|id| !in_force.nodes.contains(id));
@@ -332,9 +348,16 @@ impl Arena {
         done.map_err(|seen| format!("{words:?} is not done: {seen}"))
     }
 
+    /// Has a node forget its state: the process becomes another one.
+    fn reset(&self, place: u16) -> Result<(), String> {
+        self.await_members()?;
+        let node = self.cluster.node(place);
+        let done = poll(RECOVERY_MAX, || node.ask("RESET").map(drop));
+        done.map_err(|seen| format!("n{place} is not reset: {seen}"))
+    }
+
     /// Removes a node, which ends by itself.
     fn remove(&mut self, place: u16) -> Result<(), String> {
-        self.await_members()?;
         let name = self.names[usize::from(place) - 1].to_string();
         self.operate(&["WARLOCK", "REMOVE", &name])?;
         self.outages.goes_down(place);
@@ -348,14 +371,24 @@ impl Arena {
         }
     }
 
-    /// Puts another node at the place of one that was removed.
-    fn join(&mut self, place: u16) {
+    /// Puts another node at the place of one that was removed, and waits until it is a member: the
+    /// next one has a higher number.
+    fn join(&mut self, place: u16) -> Result<(), String> {
         let name = self.names.iter().max().expect("a cluster has nodes") + 1;
         self.names[usize::from(place) - 1] = name;
-        let by = if place == 1 { 2 } else { 1 };
-        let by = self.cluster.node(by).peer.to_string();
-        self.cluster.node(place).become_newcomer(name, &by);
+        let by = self.nodes().iter().find(|node| node.is_started()).ok_or("no node runs")?;
+        let (by, address) = (by.id, by.peer.to_string());
+        self.cluster.node(place).become_newcomer(name, &address);
         self.start(place);
+        let joined = poll(RECOVERY_MAX, || {
+            let membership = self.cluster.node(by).membership()?;
+            let members = membership["members"].as_array().ok_or("no members")?;
+            match members.iter().any(|member| member["id"] == name) {
+                true => Ok(()),
+                false => Err(membership.to_string()),
+            }
+        });
+        joined.map_err(|seen| format!("node {name} does not become a member: {seen}"))
     }
 
     fn occupy(&mut self, in_force: &InForce) {
@@ -504,6 +537,8 @@ impl InForce {
             | Fault::PowerCut(_)
             | Fault::PowerCutAll
             | Fault::Replace(_)
+            | Fault::Shrink(_)
+            | Fault::Reset(_)
             | Fault::BootJump(..) => true,
         }
     }

@@ -68,6 +68,10 @@ pub(super) enum Fault {
     /// A node is removed from the cluster; when healed, another one with an empty disk and a new
     /// number takes its place.
     Replace(Target),
+    /// All nodes but one are removed, one after the other; when healed, as many others join.
+    Shrink(Target),
+    /// A node forgets its state, and gets it again from the others.
+    Reset(Target),
     /// The mastership is moved.
     Transfer,
 }
@@ -115,12 +119,14 @@ pub enum Kind {
     WallJump,
     BootJump,
     Replace,
+    Shrink,
+    Reset,
     Transfer,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Kill,
         Self::KillAll,
         Self::Pause,
@@ -143,6 +149,8 @@ impl Kind {
         Self::WallJump,
         Self::BootJump,
         Self::Replace,
+        Self::Shrink,
+        Self::Reset,
         Self::Transfer,
     ];
 
@@ -172,6 +180,8 @@ impl Kind {
             Self::WallJump => "wall-jump",
             Self::BootJump => "boot-jump",
             Self::Replace => "replace",
+            Self::Shrink => "shrink",
+            Self::Reset => "reset",
             Self::Transfer => "transfer",
         }
     }
@@ -197,7 +207,7 @@ impl Kind {
             | Self::Apart
             | Self::Loss => Class::Links,
             Self::WallJump => Class::Clock,
-            Self::Replace | Self::Transfer => Class::Membership,
+            Self::Replace | Self::Shrink | Self::Reset | Self::Transfer => Class::Membership,
             Self::Kill
             | Self::Pause
             | Self::Stop
@@ -243,6 +253,8 @@ impl Kind {
             Self::WallJump => Fault::WallJump(target, draw_jump(random)),
             Self::BootJump => Fault::BootJump(target, random.within(0, 10_000_000)),
             Self::Replace => Fault::Replace(target),
+            Self::Shrink => Fault::Shrink(target),
+            Self::Reset => Fault::Reset(target),
             Self::Transfer => Fault::Transfer,
         }
     }
@@ -290,6 +302,8 @@ impl Fault {
             Self::WallJump(..) => Kind::WallJump,
             Self::BootJump(..) => Kind::BootJump,
             Self::Replace(_) => Kind::Replace,
+            Self::Shrink(_) => Kind::Shrink,
+            Self::Reset(_) => Kind::Reset,
             Self::Transfer => Kind::Transfer,
         }
     }
@@ -307,7 +321,9 @@ impl Fault {
             | Self::PowerCut(target)
             | Self::WallJump(target, _)
             | Self::BootJump(target, _)
-            | Self::Replace(target) => Some(*target),
+            | Self::Replace(target)
+            | Self::Shrink(target)
+            | Self::Reset(target) => Some(*target),
             Self::KillAll
             | Self::PauseMajority
             | Self::Rolling
