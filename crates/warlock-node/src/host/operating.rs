@@ -236,8 +236,8 @@ impl Host {
         Ok(r#"{"transfer":"begun"}"#.to_owned())
     }
 
-    /// A majority of the voters other than this node holds every slot below; `None` if no such
-    /// majority answers.
+    /// So many voters other than this node as are a quorum hold every slot below; `None` if fewer
+    /// answer.
     fn held_by_others(&self, now: Instant) -> Option<Slot> {
         let overview = &self.options.overview;
         let membership = overview.membership();
@@ -253,8 +253,8 @@ impl Host {
         held.get(membership.quorum() - 1).copied()
     }
 
-    /// Has the node forget what a majority of the other voters holds, durably, and no more: from
-    /// then on any minority of all voters may fail, as before.
+    /// Has the node forget what a quorum without it holds, durably, and no more: from then on any
+    /// minority of the voters may fail, as before.
     fn reset(&self, now: Instant, out: &mut Vec<Effect>) -> Result<String, String> {
         let overview = &self.options.overview;
         if overview.master().is_none() {
