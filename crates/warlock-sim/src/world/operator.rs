@@ -24,7 +24,7 @@ use crate::run::Options;
 pub(super) const SITES_MAX: usize = 20;
 /// Voters that operators want at most.
 const VOTERS_WANTED_MAX: usize = 7;
-/// Between two nodes that forget their state, so that the master hears of the first. In nanoseconds.
+/// Nanoseconds between two nodes that forget their state: the master hears of the first before.
 const RESETS_APART: u64 = 2000 * MILLISECOND;
 /// What tells the choices about memberships from all others of a seed.
 const SALT: u64 = 0x006d_656d_6265_7273;
