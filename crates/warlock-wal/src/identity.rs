@@ -129,9 +129,10 @@ impl<D: Disk> Identity<D> {
         incarnation: Incarnation,
     ) -> Result<(), IdentityError> {
         match self.peers.get(&node) {
-            Some(known) if *known == incarnation => Ok(()),
-            Some(known) => Err(IdentityError::OtherPeer { node, known: *known, met: incarnation }),
-            None => self.set_peer(node, incarnation),
+            Some(&known) if known != incarnation => {
+                Err(IdentityError::OtherPeer { node, known, met: incarnation })
+            }
+            Some(_) | None => self.remember_member(node, incarnation),
         }
     }
 
@@ -146,14 +147,9 @@ impl<D: Disk> Identity<D> {
         incarnation: Incarnation,
     ) -> Result<(), IdentityError> {
         match self.peers.get(&node) {
-            Some(known) if *known == incarnation => Ok(()),
-            Some(_) | None => self.set_peer(node, incarnation),
-        }
-    }
-
-    fn set_peer(&mut self, node: NodeId, incarnation: Incarnation) -> Result<(), IdentityError> {
-        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&node) {
-            return Err(IdentityError::TooManyPeers);
+            Some(known) if *known == incarnation => return Ok(()),
+            None if self.peers.len() >= PEERS_MAX => return Err(IdentityError::TooManyPeers),
+            Some(_) | None => {}
         }
         self.peers.insert(node, incarnation);
         let stored = self.store();

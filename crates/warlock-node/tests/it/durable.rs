@@ -4,7 +4,7 @@ use warlock_node::{Recovery, RecoveryOptions};
 use warlock_paxos::{Incarnation, NodeId, Slot};
 use warlock_wal::{FaultyDisk, Outcome, Snapshots};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, options};
 
 const NEVER: u64 = u64::MAX;
 
@@ -37,15 +37,7 @@ fn a_snapshot_takes_the_place_of_the_log() {
 #[test]
 fn a_directory_of_another_node_or_cluster_is_refused() {
     let disk = FaultyDisk::new(3);
-    let own = RecoveryOptions {
-        cluster: "blue",
-        node: NodeId::new(1),
-        segment_bytes: 1024 * 1024,
-        shards: 16,
-        incarnation: Incarnation::new(7),
-        entropy: 1,
-        crew: |work| work(),
-    };
+    let own = RecoveryOptions { cluster: "blue", ..options(7) };
     assert!(Recovery::run(disk.clone(), &own).is_ok());
     for other in [
         RecoveryOptions { cluster: "green", ..own.clone() },
@@ -57,16 +49,7 @@ fn a_directory_of_another_node_or_cluster_is_refused() {
 }
 
 fn recover(disk: &FaultyDisk) -> Recovery<FaultyDisk> {
-    let options = RecoveryOptions {
-        cluster: "test",
-        node: NodeId::new(1),
-        segment_bytes: 1024 * 1024,
-        shards: 16,
-        incarnation: Incarnation::new(7),
-        entropy: 1,
-        crew: |work| work(),
-    };
-    Recovery::run(disk.clone(), &options).expect("damage to a snapshot stops no node")
+    Recovery::run(disk.clone(), &options(7)).expect("damage to a snapshot stops no node")
 }
 
 /// A node that took two snapshots and wrote on; the slots that they cover.

@@ -5,38 +5,23 @@ use std::sync::Arc;
 
 use warlock_node::operations::Operation;
 use warlock_node::seam::{Answer, ConnectionId};
-use warlock_node::{
-    Effect, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, RecoveryOptions, Shared,
-};
+use warlock_node::{Effect, Host, HostOptions, Machine, Overview, PeerFacts, Recovery, Shared};
 use warlock_paxos::{
-    Ballot, Heartbeat, Incarnation, Instant, Membership, NodeId, Notice, Slot, Span, Standing,
-    Timing, View,
+    Ballot, Heartbeat, Instant, Membership, NodeId, Notice, Slot, Span, Standing, Timing, View,
 };
 use warlock_wal::{FaultyDisk, Outcome};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, options};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 const MASTER: u16 = 2;
-
-fn options() -> RecoveryOptions<'static> {
-    RecoveryOptions {
-        cluster: "test",
-        node: NodeId::new(1),
-        segment_bytes: 1024 * 1024,
-        shards: 16,
-        incarnation: Incarnation::new(7),
-        entropy: 1,
-        crew: |work| work(),
-    }
-}
 
 /// The host of n1, which has applied all below slot 900, in a cluster of which n2 is the master.
 struct Follower(Host);
 
 impl Follower {
     fn new(nodes: u16, log_start: u64) -> Self {
-        let recovery = Recovery::run(FaultyDisk::new(1), &options()).expect("the disk works");
+        let recovery = Recovery::run(FaultyDisk::new(1), &options(7)).expect("the disk works");
         let facts = || PeerFacts { version: String::new(), client_addr: String::new() };
         let node = NodeId::new(1);
         let membership = Membership::new(View::new(1), (1..=nodes).map(NodeId::new));
@@ -165,7 +150,7 @@ fn written() -> (FaultyDisk, Recovery<FaultyDisk>) {
         rig.expect(&format!("SET key{number} {number}\r\n"), "+OK\r\n");
     }
     let disk = rig.disk.restart(Outcome::Lost);
-    let found = Recovery::run(disk.clone(), &options()).expect("nothing is damaged");
+    let found = Recovery::run(disk.clone(), &options(7)).expect("nothing is damaged");
     (disk, found)
 }
 
@@ -177,10 +162,10 @@ fn whatever_interrupts_it_nothing_is_taken_for_empty_and_no_promise_is_forgotten
         assert!(floor > Slot::FIRST && before.known.distance_from(floor) > 4, "there are both");
         let below = Slot::new(floor.position() + 3);
         disk.crash_at(disk.steps() + step);
-        let forgot = Recovery::forget(disk.clone(), &options(), below);
+        let forgot = Recovery::forget(disk.clone(), &options(7), below);
         let is_complete = !disk.is_crashed();
         let disk = disk.restart(Outcome::Lost);
-        let after = Recovery::run(disk, &options()).expect("nothing is damaged").roles.acceptor;
+        let after = Recovery::run(disk, &options(7)).expect("nothing is damaged").roles.acceptor;
         assert_eq!((after.ballot, after.known), (before.ballot, before.known), "step {step}");
         let mut slot = after.decided;
         while slot < before.known {
@@ -201,7 +186,7 @@ fn whatever_interrupts_it_nothing_is_taken_for_empty_and_no_promise_is_forgotten
 fn a_snapshot_taken_meanwhile_stays() {
     let (disk, found) = written();
     let below = Slot::new(found.log_start.position() - 1);
-    assert_eq!(Recovery::forget(disk.clone(), &options(), below), Ok(false));
-    let again = Recovery::run(disk, &options()).expect("nothing is damaged");
+    assert_eq!(Recovery::forget(disk.clone(), &options(7), below), Ok(false));
+    let again = Recovery::run(disk, &options(7)).expect("nothing is damaged");
     assert_eq!(again.roles.acceptor.decided, found.roles.acceptor.decided);
 }

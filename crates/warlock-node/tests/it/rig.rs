@@ -61,16 +61,8 @@ pub(crate) struct Rig {
 impl Rig {
     /// Starts a node on `disk`; a new directory becomes `incarnation`.
     pub(crate) fn start(disk: FaultyDisk, incarnation: u128, snapshot_after_bytes: u64) -> Self {
-        let options = RecoveryOptions {
-            cluster: "test",
-            node: NODE,
-            segment_bytes: 1024 * 1024,
-            shards: 16,
-            incarnation: Incarnation::new(incarnation),
-            entropy: 1,
-            crew: |work| work(),
-        };
-        let recovery = Recovery::run(disk.clone(), &options).expect("the disk can be read");
+        let recovery = Recovery::run(disk.clone(), &options(incarnation));
+        let recovery = recovery.expect("the disk can be read");
         let clock = Clock(Arc::new(AtomicU64::new(1_000_000_000)));
         let now = clock.now();
         let timing =
@@ -303,6 +295,19 @@ impl Rig {
             self.host.handle_ask(self.clock.now(), ask, &mut out);
             self.carry_out(out);
         }
+    }
+}
+
+/// How the node recovers; a new directory becomes `incarnation`.
+pub(crate) fn options(incarnation: u128) -> RecoveryOptions<'static> {
+    RecoveryOptions {
+        cluster: "test",
+        node: NODE,
+        segment_bytes: 1024 * 1024,
+        shards: 16,
+        incarnation: Incarnation::new(incarnation),
+        entropy: 1,
+        crew: |work| work(),
     }
 }
 

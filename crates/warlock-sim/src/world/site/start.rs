@@ -54,10 +54,9 @@ impl World {
             crew: |work| work(),
         };
         let forgets = site.forgets.take();
-        let forgotten = forgets.map(|below| Recovery::forget(site.disk.clone(), &options, below));
-        let recovered = forgotten
-            .map_or(Ok(false), |forgotten| forgotten)
-            .and_then(|_| Recovery::run(site.disk.clone(), &options));
+        let forget = |below| Recovery::forget(site.disk.clone(), &options, below);
+        let forgotten = forgets.map_or(Ok(false), forget);
+        let recovered = forgotten.and_then(|_| Recovery::run(site.disk.clone(), &options));
         if forgets.is_some() {
             let id = site.id;
             self.checks.immutability.observe_forgotten(id);
