@@ -143,7 +143,8 @@ pub(crate) enum Action {
     /// Have the others reach a node at another address.
     ///
     /// For a machine that has moved. The node is started with its data directory and the settings
-    /// of its new place first, or afterwards; it keeps its number and its vote.
+    /// of its new place first, or afterwards; it keeps its number and its vote. The others must be
+    /// a majority without it, so that a wrong address can be corrected.
     Readdress {
         /// The node, as n3 or 3.
         #[arg(value_parser = node)]

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Leader, Phase};
-use crate::change::{ChangeRequest, Refusal, Verdict};
+use crate::change::{Change, ChangeRequest, Refusal, Verdict};
 use crate::ids::NodeId;
 use crate::lead::{Changing, Lead, Leaving};
 use crate::limits::PROMOTION_LAG_MAX;
@@ -66,13 +66,21 @@ impl Leader {
         }
         let mut newcomers = self.newcomers(&next);
         newcomers.try_for_each(|node| self.is_ready(now, lead, node))?;
-        let reaches = |node: NodeId| self.surroundings.reaches(now, node);
+        let moved = self.moved(&request.change);
+        let reaches = |node| moved != Some(node) && self.surroundings.reaches(now, node);
         if !next.is_quorum(reaches) {
             let reachable = next.voters().iter().filter(|&&node| reaches(node)).count();
             return Err(Refusal::WouldLoseQuorum { reachable, quorum: next.quorum() });
         }
         let next = next.completed(|node| self.known.get(&node).cloned());
         self.stranger(&next).map_or(Ok(next), |node| Err(Refusal::NeverMet { node }))
+    }
+
+    /// A voter that may be out of reach afterwards, as nobody knows whether it is at its new
+    /// address: the others must do without it, to be able to correct that.
+    fn moved(&self, change: &Change) -> Option<NodeId> {
+        let Change::Readdress { node, .. } = change else { return None };
+        Some(*node).filter(|_| self.membership.voters().len() > 1)
     }
 
     /// Those that get a vote with `next`.

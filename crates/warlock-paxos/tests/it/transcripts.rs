@@ -29,6 +29,7 @@
 //! | `hand-over n1 [n2]` | has the master leave |
 //! | `newcomer n4` | starts a node that knows no membership |
 //! | `change n1 [view=v3] add n4` | asks n1 for a membership; also `promote n4`, `remove n4` |
+//! | `change n1 readdress n4 a:1` | asks n1 for another address of a node |
 //! | `change n1 let n1 n2 vote` | asks n1 for these voters and no others |
 //! | `down n1 n2` | tells n1 that its connection to n2 closed |
 //! | `status` | one line for each node |
@@ -124,6 +125,7 @@ fn change(words: &[&str]) -> Change {
         "add" => Change::AddObserver { node: node(words[1]), address: String::new(), incarnation },
         "promote" => Change::Promote { node: node(words[1]) },
         "remove" => Change::Remove { node: node(words[1]) },
+        "readdress" => Change::Readdress { node: node(words[1]), address: words[2].to_owned() },
         "let" => {
             let voters = words[1..].iter().filter(|word| **word != "vote");
             Change::SetVoters { voters: voters.map(|word| node(word)).collect() }
