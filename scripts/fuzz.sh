@@ -71,7 +71,8 @@ run() { # target
     local target=$1 verdict=ok executions
     mkdir -p "corpus/$target" "corpus-seed/$target" "artifacts/$target"
     # What is new goes to the first folder; the second is committed and only read.
-    "$folder/$host/release/$target" "corpus/$target" "corpus-seed/$target" \
+    # A backtrace would hide what was wrong behind thirty frames.
+    RUST_BACKTRACE=0 "$folder/$host/release/$target" "corpus/$target" "corpus-seed/$target" \
         -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" -max_len=4096 \
         -rss_limit_mb=2048 -timeout=60 -verbosity=0 -print_final_stats=1 \
         >"$logs/$target" 2>&1 || verdict=FOUND
@@ -79,9 +80,21 @@ run() { # target
     printf '%-16s %12d executions  %s\n' "$target" "${executions:-0}" "$verdict"
     if [[ $verdict != ok ]]; then
         tail --lines=40 "$logs/$target"
-        printf 'to repeat it:\n  cd fuzz && %q INPUT\n' "$folder/$host/release/$target"
+        show_input "$target"
         return 1
     fi
+}
+
+# The input that was found, so that whoever has only what was printed can repeat it.
+show_input() { # target
+    local input
+    input=$(sed --quiet 's/.*Test unit written to //p' "$logs/$1" | tail --lines=1)
+    if [[ -s $input ]]; then
+        printf 'to repeat it:\n  cd fuzz && base64 --decode >INPUT <<END\n'
+        base64 "$input"
+        printf 'END\n'
+    fi
+    printf '  %q INPUT\n' "$folder/$host/release/$1"
 }
 
 failed=0

@@ -1,5 +1,7 @@
 use super::*;
 
+const ODD_INTEGER: &str =
+    "w.toml:11: wal.segment_bytes = 1a\\u{1}: must be a whole number from 1048576 to 1073741824";
 const GOOD: &str = r#"
 node_id = 2
 data_dir = "data"
@@ -191,11 +193,13 @@ fn unknown_names_come_with_a_guess() {
 }
 
 #[test]
-fn odd_names_are_shown_in_one_line() {
+fn odd_names_and_values_are_shown_in_one_line() {
     for (text, message) in [
         (format!("\"a\\nb\" = 1\n{GOOD}"), "w.toml:1: \"a\\nb\": there is no such setting"),
         (format!("\"\" = 1\n{GOOD}"), "w.toml:1: \"\": there is no such setting"),
         (with("[\"\"]\nnode_id = 3"), "w.toml:10: \"\": there is no such setting"),
+        // The parser takes it for an integer.
+        (with("[wal]\nsegment_bytes = 1_a\x01"), ODD_INTEGER),
     ] {
         assert_eq!(complaint(&text), message);
     }

@@ -66,7 +66,8 @@ impl Given {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Word(text) | Self::Text(text) => format!("{text:?}"),
-            Self::Integer(text, _) | Self::Float(text) => text.clone(),
+            // The parser calls `1_a` and a control character an integer.
+            Self::Integer(text, _) | Self::Float(text) => text.escape_debug().to_string(),
             Self::Table(_) => "a table".to_owned(),
             Self::Other(what) => (*what).to_owned(),
         }
