@@ -55,6 +55,8 @@ pub enum Case {
     Snapshot,
     /// A node that was away gets a snapshot while clients write.
     CatchUp,
+    /// A new node gets a snapshot and a vote while clients write.
+    Join,
     /// Start of a node against Redis loading its RDB file.
     Restart,
 }
@@ -80,6 +82,7 @@ impl Case {
             Self::Idle => "idle",
             Self::Snapshot => "snapshot",
             Self::CatchUp => "catch-up",
+            Self::Join => "join",
             Self::Restart => "restart",
         }
     }
@@ -225,6 +228,7 @@ impl Suite {
             Case::Idle => self.measure_idle(),
             Case::Snapshot => self.take_snapshots(),
             Case::CatchUp => self.catch_up(),
+            Case::Join => self.join(),
             Case::Restart => self.restart(),
         }
     }
@@ -312,6 +316,13 @@ impl Suite {
         let mut warlock = self.fresh()?;
         let (keys, run) = (self.settings.catch_up_keys, self.settings.plan.run);
         self.bars.extend(snapshots::caught_up(&mut warlock, keys, run)?);
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let mut warlock = self.fresh()?;
+        let (keys, run) = (self.settings.catch_up_keys, self.settings.plan.run);
+        self.bars.extend(snapshots::joined(&mut warlock, keys, run)?);
         Ok(())
     }
 

@@ -72,42 +72,88 @@ pub fn taken(warlock: &Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
     ])
 }
 
+/// A new node gets `keys` values of 1 KiB and a vote, while clients go on writing.
+pub fn joined(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
+    warlock.preload(keys, KIB)?;
+    let nodes: Vec<SocketAddr> = warlock.nodes().iter().map(|node| node.client).collect();
+    forget_the_log(warlock, &nodes)?;
+    let mut load = Paced::new(warlock.connect(&of_kib(keys))?, RATE);
+    load.run(Duration::from_millis(500), || false)?;
+    let before = load.run(run, || false)?;
+    let began = Instant::now();
+    let newcomer = warlock.begin_join()?;
+    let during = load.run(PATIENCE, warlock.votes(newcomer))?;
+    let took = began.elapsed();
+    catch_up_bars("a new node, start to vote", warlock, newcomer, keys, took, [&before, &during])
+}
+
 /// A follower that missed everything gets `keys` values of 1 KiB, while clients go on writing.
 pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
     let master = warlock.master()?;
     let away = (0..warlock.nodes().len()).find(|index| *index != master);
     let away = away.ok_or_else(|| Error::new("a cluster of one node"))?;
-    let small = Workload { keys, value_length: KIB, ..Workload::default() };
-    let mut load = Paced::new(warlock.connect(&small)?, RATE);
+    let mut load = Paced::new(warlock.connect(&of_kib(keys))?, RATE);
     load.run(Duration::from_millis(500), || false)?;
-    let before = load.run(run, || false)?;
+    let all = load.run(run, || false)?;
     warlock.signal(away, Signal::KILL)?;
     wait_for("the follower to end", PATIENCE, || warlock.has_ended(away))?;
     warlock.preload(keys, KIB)?;
     let others = warlock.nodes().iter().enumerate().filter(|(index, _)| *index != away);
     let others: Vec<SocketAddr> = others.map(|(_, node)| node.client).collect();
-    // Twice, so that the log of none of them reaches back.
-    for _ in 0..2 {
-        ask_for_snapshots(others.iter().copied())?;
-        settle_others(warlock, away)?;
-    }
+    forget_the_log(warlock, &others)?;
+    load.run(Duration::from_millis(500), || false)?;
+    let before = load.run(run, || false)?;
     let began = Instant::now();
     warlock.start_again(away)?;
     let during = load.run(PATIENCE, warlock.level(away))?;
     let took = began.elapsed();
     warlock.wait_healthy(PATIENCE)?;
-    let node = &warlock.nodes()[away];
-    let received = node.metric("warlock_snapshot_received_bytes_total")?;
-    let bytes = keys as f64 * (KIB as f64);
-    let systems = warlock.description();
-    let rate = bytes / took.as_secs_f64() / 1e6;
+    let mut bars =
+        catch_up_bars("a node that was away", warlock, away, keys, took, [&before, &during])?;
+    if let Some(bar) = bars.last_mut() {
+        bar.remark += &format!("; {:.0} us with all nodes, of few keys", all.us(99.0));
+    }
+    Ok(bars)
+}
+
+/// Has `nodes` take two snapshots, so that the log of none of them reaches back.
+fn forget_the_log(warlock: &Warlock, nodes: &[SocketAddr]) -> Result<()> {
+    for _ in 0..2 {
+        ask_for_snapshots(nodes.iter().copied())?;
+        wait_for("snapshots to end", PATIENCE, || {
+            for node in warlock.nodes().iter().filter(|node| nodes.contains(&node.client)) {
+                if node.metric(RUNNING)? > 0.0 {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn of_kib(keys: u64) -> Workload {
+    Workload { keys, value_length: KIB, ..Workload::default() }
+}
+
+fn catch_up_bars(
+    who: &str,
+    warlock: &Warlock,
+    index: usize,
+    keys: u64,
+    took: Duration,
+    [before, during]: [&Latencies; 2],
+) -> Result<Vec<Bar>> {
+    let received = warlock.nodes()[index].metric("warlock_snapshot_received_bytes_total")?;
+    let rate = keys as f64 * (KIB as f64) / took.as_secs_f64() / 1e6;
     let p99 = [before.us(99.0), during.us(99.0)];
-    let bar = |figure: &str, unit, floor, value| {
+    let systems = warlock.description();
+    let bar = |figure: String, unit, floor, value| {
         Bar::measured("catch-up", figure, unit, floor, Spread::single(value)).on(systems)
     };
     Ok(vec![
         bar(
-            "catch-up of a node under 20 k ops/s, start to level",
+            format!("catch-up of {who} under 20 k ops/s"),
             Unit::MegabytesPerSecond,
             Floor::AtLeast(100.0),
             rate,
@@ -117,15 +163,14 @@ pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<
             took.as_secs_f64(),
             received / 1e6
         )),
-        bar("p99 of writes meanwhile", Unit::Times, Floor::AtMost(2.0), p99[1] / p99[0]).remark(
-            format!(
+        bar(format!("p99 of writes, {who}"), Unit::Times, Floor::AtMost(2.0), p99[1] / p99[0])
+            .remark(format!(
                 "{:.0} us before, {:.0} us during; {:.0} and {:.0} ops/s",
                 p99[0],
                 p99[1],
                 before.rate(),
                 during.rate()
-            ),
-        ),
+            )),
     ])
 }
 
@@ -302,17 +347,6 @@ fn is_busy(warlock: &Warlock) -> Result<bool> {
 /// Waits until no node takes a snapshot.
 fn settle(warlock: &Warlock) -> Result<()> {
     wait_for("snapshots to end", PATIENCE, || Ok((!is_busy(warlock)?).then_some(())))
-}
-
-fn settle_others(warlock: &Warlock, away: usize) -> Result<()> {
-    wait_for("snapshots to end", PATIENCE, || {
-        for (index, node) in warlock.nodes().iter().enumerate() {
-            if index != away && node.metric(RUNNING)? > 0.0 {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
 }
 
 /// The answer of a node that answers.

@@ -195,6 +195,13 @@ impl Warlock {
 
     /// Starts one more node, with the next number, and waits until it votes; gives its index.
     pub fn join_one(&mut self) -> Result<usize> {
+        let index = self.begin_join()?;
+        let votes = self.votes(index);
+        wait_for("a newcomer to vote", Duration::from_secs(60), || Ok(votes().then_some(index)))
+    }
+
+    /// Starts one more node, with the next number, that joins; gives its index.
+    pub fn begin_join(&mut self) -> Result<usize> {
         let id = self.nodes.len() + 1;
         let master = self.master()?;
         let member = ClusterStatus::ask(self.nodes[master].client)?;
@@ -218,15 +225,19 @@ impl Warlock {
         let (client, http) = (address(&client)?, address(&http)?);
         let process = ProcessIdentity::of(started.pid())?;
         self.nodes.push(Node { client, http, process, launch, restarted: Some(started) });
-        let seat = format!("\"id\":{id},\"seat\":\"voter\"");
-        wait_for("a newcomer to vote", Duration::from_secs(60), || {
-            let Ok(mut asked) = Client::connect(client, Duration::from_secs(5)) else {
-                return Ok(None);
-            };
-            let reply = asked.request(&[b"WARLOCK", b"MEMBERSHIP"])?.unwrap_or_default();
-            let settled = reply.contains(&seat) && reply.contains("\"transitional\":false");
-            Ok(settled.then_some(id - 1))
-        })
+        Ok(id - 1)
+    }
+
+    /// Tells whether node `index` votes in a membership that is stable.
+    pub fn votes(&self, index: usize) -> impl Fn() -> bool + Sync + use<> {
+        let client = self.nodes[index].client;
+        let seat = format!("\"id\":{},\"seat\":\"voter\"", index + 1);
+        move || {
+            let ask = |mut node: Client| node.request(&[b"WARLOCK", b"MEMBERSHIP"]);
+            let reply = Client::connect(client, Duration::from_secs(5)).and_then(ask);
+            let reply = reply.ok().flatten().unwrap_or_default();
+            reply.contains(&seat) && reply.contains("\"transitional\":false")
+        }
     }
 
     /// Tells whether node `index` answers and has applied nearly all that the master has.

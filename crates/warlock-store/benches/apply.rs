@@ -26,11 +26,15 @@ fn key(number: u64) -> Vec<u8> {
 }
 
 fn filled() -> (Applier, Reader) {
+    filled_with(&VALUE)
+}
+
+fn filled_with(value: &[u8]) -> (Applier, Reader) {
     let (mut applier, reader) = warlock_store::new(Options { hash_seed: 1, ..Options::default() });
     let mut out = Vec::new();
     applier.begin_batch(1, NOW_US, 1);
     for number in 0..KEYS {
-        with_request(&[b"SET", &key(number), &VALUE], |request| {
+        with_request(&[b"SET", &key(number), value], |request| {
             applier.apply(0, request, &mut ReplyWriter::new(&mut out, Protocol::Resp2));
             out.clear();
         });
@@ -120,6 +124,22 @@ fn read_50_get(bencher: Bencher<'_, '_>) {
 fn snapshot_of_100_000_keys(bencher: Bencher<'_, '_>) {
     let (mut applier, _reader) = filled();
     bencher.bench_local(|| applier.snapshot().map(|chunk| chunk.len()).sum::<usize>());
+}
+
+/// On a thread of its own, as where a node gets a snapshot, with values of 1 KiB.
+#[divan::bench(sample_count = 20)]
+fn restore_of_100_000_keys_on_another_thread(bencher: Bencher<'_, '_>) {
+    let (mut applier, _reader) = filled_with(&[b'v'; 1024]);
+    let chunks: Vec<Vec<u8>> = applier.snapshot().collect();
+    let (applier, chunks) = (&applier, &chunks);
+    bencher.bench_local(|| {
+        let restore = applier.restore();
+        let work = || {
+            chunks.iter().for_each(|chunk| restore.chunk(chunk).expect("taken above"));
+            restore.finish().expect("taken above")
+        };
+        std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"))
+    });
 }
 
 #[divan::bench]
