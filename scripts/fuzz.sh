@@ -68,7 +68,7 @@ mkdir -p "$logs"
 
 # One target. Its log is shown only if something was found.
 run() { # target
-    local target=$1 verdict=ok executions
+    local target=$1 verdict=ok executions input
     mkdir -p "corpus/$target" "corpus-seed/$target" "artifacts/$target"
     # What is new goes to the first folder; the second is committed and only read.
     # A backtrace would hide what was wrong behind thirty frames.
@@ -80,21 +80,11 @@ run() { # target
     printf '%-16s %12d executions  %s\n' "$target" "${executions:-0}" "$verdict"
     if [[ $verdict != ok ]]; then
         tail --lines=40 "$logs/$target"
-        show_input "$target"
+        input=$(sed --quiet 's/.*Test unit written to //p' "$logs/$target" | tail --lines=1)
+        printf 'to repeat it:\n  cd fuzz && base64 --decode >INPUT <<<%s && %q INPUT\n' \
+            "$(base64 --wrap=0 "${input:-/dev/null}")" "$folder/$host/release/$target"
         return 1
     fi
-}
-
-# The input that was found, so that whoever has only what was printed can repeat it.
-show_input() { # target
-    local input
-    input=$(sed --quiet 's/.*Test unit written to //p' "$logs/$1" | tail --lines=1)
-    if [[ -s $input ]]; then
-        printf 'to repeat it:\n  cd fuzz && base64 --decode >INPUT <<END\n'
-        base64 "$input"
-        printf 'END\n'
-    fi
-    printf '  %q INPUT\n' "$folder/$host/release/$1"
 }
 
 failed=0
