@@ -22,6 +22,7 @@ use warlock_server::dev::{self, DevError, DevOptions};
 use warlock_server::log::Log;
 use warlock_server::settings::{ClusterStart, Layers, Problems, Settings, keys};
 use warlock_server::{RunError, Start};
+use warlock_wal::holds_membership;
 
 #[cfg(warlock_mutants)]
 compile_error!("warlock_mutants: warlockd is never built with mutants");
@@ -285,7 +286,7 @@ fn read_settings(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Se
     if let Some(file) = file {
         layers.read_file(file)?;
     }
-    layers.settings()
+    layers.settings_over(holds_membership)
 }
 
 fn summary(file: &Path, settings: &Settings) -> String {

@@ -41,4 +41,5 @@ pub use snapshot::{
     NewestSnapshot, SealedSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver,
     SnapshotWriter, Snapshots,
 };
+pub use views::holds_membership;
 pub use wal::{Wal, WalOptions, WalStats};

@@ -4,6 +4,7 @@
 //! as a whole. It is made durable before the frame that depends on it.
 
 use std::io::{self, IoSlice};
+use std::path::Path;
 
 use bytes::{Buf, BufMut};
 use warlock_paxos::{
@@ -17,6 +18,13 @@ use crate::limits::{MEMBERSHIP_BYTES_MAX, PAGE};
 use crate::segment::TEMPORARY_SUFFIX;
 
 pub(crate) const FILE: &str = "membership";
+
+/// Whether the data directory at `path` holds a membership: its node belongs, or belonged, to a
+/// cluster that it knows by itself. Whether it is in order only reading the directory shows.
+#[must_use]
+pub fn holds_membership(path: &Path) -> bool {
+    path.join(FILE).is_file()
+}
 const MAGIC: &[u8; 8] = b"WLKviews";
 const VERSION: u32 = 1;
 const FIXED_LENGTH: usize = HEAD_LENGTH + 4 + 8 + 8 + 2 + 2 + 4 + 4;

@@ -40,6 +40,15 @@ pub(super) fn starting_membership(
             settings.cluster.name
         )),
         Some(membership) => Ok(membership.clone()),
+        None if settings.cluster.start == ClusterStart::Members
+            && !settings.cluster.initial_members.contains_key(&settings.node_id) =>
+        {
+            refuse(
+                "it does not say yet who belongs to the cluster: give cluster.initial_members, \
+                 with this node"
+                    .to_owned(),
+            )
+        }
         None if settings.cluster.start == ClusterStart::Members => {
             Ok(Membership::new(View::new(1), settings.cluster.initial_members.keys().copied()))
         }
@@ -233,6 +242,14 @@ mod tests {
     const MEMBERS: &[(&str, &str)] = &[("cluster.initial_members", "1=a:1,2=b:1,3=c:1")];
     const BOOTSTRAP: &[(&str, &str)] = &[("cluster.start", "bootstrap")];
     const JOIN: &[(&str, &str)] = &[("cluster.start", "join"), ("cluster.join", "a:1")];
+
+    #[test]
+    fn a_directory_without_a_membership_is_asked_for_no_cluster() {
+        let layers = Layers { flags: vec![("node_id".into(), "1".into())], ..Layers::default() };
+        let settings = layers.settings_over(|_| true).unwrap();
+        let refused = starting_membership(&settings, &found(None, true)).unwrap_err().to_string();
+        assert!(refused.contains("give cluster.initial_members, with this node"), "{refused}");
+    }
 
     #[test]
     fn a_new_directory_starts_what_the_settings_say() {

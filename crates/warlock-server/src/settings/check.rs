@@ -12,10 +12,13 @@ use super::{Durability, Settings};
 /// Heartbeats that must fit into a lease, so that one lost message does not end it.
 const HEARTBEATS_PER_LEASE_MIN: u64 = 4;
 
-/// Every relation that does not hold. Needs a value for every key.
-pub(super) fn relations(values: &Values) -> Vec<Problem> {
+/// Every relation that does not hold. Needs a value for every key, but for the members of a node
+/// that is one already: what the settings say of them has no meaning any more.
+pub(super) fn relations(values: &Values, is_member: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
-    membership(values, &mut problems);
+    if !is_member {
+        membership(values, &mut problems);
+    }
     listeners(values, &mut problems);
     let lease = values.number("consensus.lease_ms");
     let heartbeat = values.number("consensus.heartbeat_ms");

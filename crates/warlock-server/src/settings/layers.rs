@@ -45,6 +45,18 @@ impl Layers {
     /// # Errors
     /// [`Problems`] with everything that is wrong.
     pub fn settings(&self) -> Result<Settings, Problems> {
+        self.settings_over(|_| false)
+    }
+
+    /// The same for a node of which the data directory may know its cluster, which
+    /// `knows_its_cluster` says of a path: who belongs to that is not asked of the settings then.
+    ///
+    /// # Errors
+    /// [`Problems`] with everything that is wrong.
+    pub fn settings_over(
+        &self,
+        knows_its_cluster: impl FnOnce(&Path) -> bool,
+    ) -> Result<Settings, Problems> {
         let mut reading = Reading::default();
         reading.defaults();
         if let Some((path, text)) = &self.file {
@@ -52,11 +64,12 @@ impl Layers {
         }
         reading.environment(&self.environment);
         reading.flags(&self.flags);
+        let is_member = knows_its_cluster(Path::new(reading.values.text("data_dir")));
         if !reading.unparsed {
-            reading.required();
+            reading.required(is_member);
         }
         if reading.problems.is_empty() {
-            reading.problems = check::relations(&reading.values);
+            reading.problems = check::relations(&reading.values, is_member);
         }
         if reading.problems.is_empty() {
             Ok(Settings::from_values(&reading.values))
@@ -157,13 +170,14 @@ impl Reading {
     }
 
     /// Complains of required keys that nobody gave, unless a given value was refused already.
-    fn required(&mut self) {
+    fn required(&mut self, is_member: bool) {
         for key in keys() {
             let Standard::Required(example) = key.standard else {
                 continue;
             };
             let start = format!("{} = ", key.path);
-            if key.path == "cluster.initial_members" && !self.values.starts_from_members() {
+            let needs_members = self.values.starts_from_members() && !is_member;
+            if key.path == "cluster.initial_members" && !needs_members {
                 continue;
             }
             if self.values.has(key.path)

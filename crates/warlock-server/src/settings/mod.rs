@@ -57,7 +57,7 @@ pub struct ClusterSettings {
     /// Nodes of clusters with different names refuse each other.
     pub name: String,
     /// Address for peers, `host:port`, of every member including this node; 1 to 7 of them, none
-    /// unless the node starts from them.
+    /// unless the node starts from them, or started long ago and knows better.
     pub initial_members: BTreeMap<NodeId, String>,
     /// What a node with a new data directory starts.
     pub start: ClusterStart,
@@ -210,8 +210,12 @@ impl Settings {
         let node_id = NodeId::new(values.small("node_id"));
         let start = cluster_start(values);
         let members = match start {
-            ClusterStart::Members => values.members("cluster.initial_members"),
-            ClusterStart::Bootstrap | ClusterStart::Join { .. } => BTreeMap::new(),
+            ClusterStart::Members if values.has("cluster.initial_members") => {
+                values.members("cluster.initial_members")
+            }
+            ClusterStart::Members | ClusterStart::Bootstrap | ClusterStart::Join { .. } => {
+                BTreeMap::new()
+            }
         };
         let own = members.get(&node_id).cloned();
         Self {

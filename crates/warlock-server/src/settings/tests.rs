@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 const ODD_INTEGER: &str =
@@ -222,6 +224,21 @@ fn missing_keys_are_taught() {
 }
 
 #[test]
+fn a_node_that_knows_its_cluster_needs_no_members() {
+    let mut asked = PathBuf::new();
+    let settings = layers("node_id = 4\ndata_dir = \"here\"").settings_over(|path| {
+        path.clone_into(&mut asked);
+        true
+    });
+    assert_eq!(settings.unwrap().cluster.initial_members.len(), 0);
+    assert_eq!(asked, Path::new("here"));
+    let of_others = GOOD.replace("node_id = 2", "node_id = 4");
+    assert!(layers(&of_others).settings_over(|_| true).is_ok());
+    let refused = layers(&of_others).settings_over(|_| false).unwrap_err().to_string();
+    assert!(refused.contains("is not in cluster.initial_members"), "{refused}");
+}
+
+#[test]
 fn text_that_is_not_toml_is_located() {
     let text = complaint("node_id = 1\ndata_dir = \n");
     assert!(text.starts_with("w.toml:2: not TOML: "), "{text}");
@@ -299,7 +316,7 @@ fn doubtful_settings_are_accepted_with_a_word_of_warning() {
 
 #[test]
 fn unreadable_file_is_named() {
-    let missing = Layers::default().read_file(std::path::Path::new("no/such.toml")).unwrap_err();
+    let missing = Layers::default().read_file(Path::new("no/such.toml")).unwrap_err();
     let text = missing.to_string();
     assert!(text.starts_with("no/such.toml: cannot read the settings file: "), "{text}");
 }
