@@ -356,6 +356,36 @@ fn a_cluster_is_founded_once() {
 }
 
 #[test]
+fn nodes_that_are_started_together_all_join() {
+    let mut cluster = Cluster::builder().nodes(4).founders(0).start();
+    // In an order in which each shuts out the next, if nobody waits.
+    for id in [4, 3, 2] {
+        cluster.node_mut(id).start();
+    }
+    await_voters(cluster.node(1), &[1, 2, 3, 4]);
+    cluster.await_agreement();
+}
+
+#[test]
+fn a_member_starts_whatever_its_settings_say_of_members() {
+    let mut cluster = Cluster::builder().nodes(3).founders(0).start();
+    join(&mut cluster, 2);
+    join(&mut cluster, 3);
+    cluster.node(3).connect().ok(&["SET", "k", "v"]);
+    for founders in ["1=127.0.0.1:1,2=127.0.0.1:2", ""] {
+        assert_eq!(cluster.node_mut(3).terminate().code, Some(0));
+        let mut flags = vec!["--cluster.start", "members"];
+        if !founders.is_empty() {
+            flags.extend(["--cluster.initial_members", founders]);
+        }
+        cluster.node_mut(3).start_with(&flags);
+        cluster.await_ready();
+        await_voters(cluster.node(3), &[1, 2, 3]);
+        cluster.node(3).connect().ok(&["SET", "k", "w"]);
+    }
+}
+
+#[test]
 fn an_isolated_master_removes_nobody() {
     let mut cluster = Cluster::builder().nodes(5).with_network().start();
     let master = cluster.master();

@@ -10,6 +10,7 @@ pub mod front;
 mod host;
 pub mod limits;
 mod machine;
+mod newcomers;
 pub mod operations;
 mod overview;
 mod recovery;

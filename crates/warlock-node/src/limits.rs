@@ -19,6 +19,13 @@ pub const SNAPSHOT_STREAM_PAUSE: Span = Span::from_millis(1_000);
 /// had what was missing.
 pub const SNAPSHOT_RECEIVING_IDLE: Span = Span::from_millis(60_000);
 
+/// How long a new node waits for ones with lower ids that may have been started with it, and for
+/// ones that asked and may ask again. Nodes ask ten times as often.
+pub const NEWCOMER_PATIENCE: Span = Span::from_millis(1_000);
+
+/// New nodes that are remembered to have asked; a cluster has room for fewer.
+pub const NEWCOMERS_MAX: usize = 32;
+
 /// How much more log may be kept than would make a snapshot due, while a node that answers needs
 /// it: beyond this the log is dropped, and the node gets a newer snapshot.
 pub const LOG_KEPT_FACTOR: u64 = 4;

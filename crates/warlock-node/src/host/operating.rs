@@ -10,6 +10,7 @@ use warlock_paxos::{
 };
 
 use super::{Effect, Host, JoinReply, JoinWish};
+use crate::newcomers::Newcomers;
 use crate::operations::{Operation, Plan, Wish};
 use crate::seam::{Answer, ConnectionId};
 
@@ -21,6 +22,7 @@ type Client = (usize, ConnectionId);
 pub(super) struct Operations {
     next: u64,
     open: BTreeMap<u64, Asker>,
+    newcomers: Newcomers,
 }
 
 #[derive(Debug)]
@@ -90,10 +92,23 @@ impl Host {
 
     /// Takes the wish of a node to belong to the cluster; answers with [`Effect::Joined`], now or
     /// later. `question` is repeated there.
-    pub fn handle_join(&mut self, question: u64, wish: JoinWish, out: &mut Vec<Effect>) {
+    pub fn handle_join(
+        &mut self,
+        now: Instant,
+        question: u64,
+        wish: JoinWish,
+        out: &mut Vec<Effect>,
+    ) {
         let membership = self.options.overview.membership();
         let request = |change| ChangeRequest { view: membership.view(), change };
         let JoinWish { node, incarnation, address, observer } = wish;
+        let is_master = self.options.overview.master().map(|it| it.node) == Some(self.options.node);
+        if is_master && membership.member(node).is_none() && node > membership.highest() {
+            let admitted = self.operations.newcomers.admit(now, node, membership.highest());
+            if let Err(reason) = admitted {
+                return out.push(Effect::Joined(question, JoinReply::Later(reason, None)));
+            }
+        }
         let request = match membership.member(node) {
             None => request(Change::AddObserver { node, address, incarnation }),
             Some(member) if member.incarnation != Some(incarnation) => {

@@ -183,7 +183,7 @@ impl Router {
         newcomers.retain(|_, waiting| !waiting.is_closed());
         newcomers.insert(question, reply);
         drop(newcomers);
-        self.with_host(|host, _, out| host.handle_join(question, wish, out));
+        self.with_host(|host, now, out| host.handle_join(now, question, wish, out));
     }
 
     /// Delivers a message of `from` to the roles that it is for.
