@@ -293,6 +293,7 @@ fn summary(file: &Path, settings: &Settings) -> String {
     let members = settings.cluster.initial_members.len();
     let survived = settings.failures_survived();
     let place = match &settings.cluster.start {
+        ClusterStart::Members if members == 0 => ", as its data directory has it".to_owned(),
         ClusterStart::Members => format!(" of {members}, which survives the failure of {survived}"),
         ClusterStart::Bootstrap => " alone at first".to_owned(),
         ClusterStart::Join { address: Some(address), .. } => format!(", joins by {address}"),
