@@ -17,7 +17,7 @@ struct Arguments {
     /// Cases to run; all when none is named.
     #[arg(value_enum)]
     cases: Vec<Case>,
-    /// Measure less of everything: a minute or two instead of a quarter of an hour.
+    /// Measure less of everything: a few minutes instead of half an hour.
     #[arg(long)]
     quick: bool,
     /// Pairs of runs in every comparison.

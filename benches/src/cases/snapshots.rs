@@ -15,24 +15,24 @@ use crate::process::{is_listening, resident_bytes, wait_for};
 use crate::report::{Bar, Floor, Spread, Unit};
 use crate::system::System;
 use crate::system::redis::Redis;
-use crate::system::warlock::Warlock;
+use crate::system::warlock::{Node, Warlock};
 use crate::workload::{Load, Stop, Workload};
 use crate::{Error, Result};
 
 /// A snapshot on all nodes at once, of `keys` keys, while 50 connections write to all of them.
 pub fn taken(warlock: &Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
     warlock.preload(keys, Workload::default().value_length)?;
-    settle(warlock)?;
+    settle(warlock.nodes().iter())?;
     let workload = Workload { keys, ..Workload::default() };
     let mut load = warlock.connect(&workload)?;
     load.run(Stop::After(Duration::from_secs(1)))?;
     let before = load.run(Stop::After(run))?;
-    settle(warlock)?;
+    settle(warlock.nodes().iter())?;
     let memory = Memory::watch(&warlock.pids())?;
     let began = Instant::now();
     ask_for_snapshots(warlock.nodes().iter().map(|node| node.client))?;
     let mut during = Latencies::new()?;
-    while during.operations() == 0 || is_busy(warlock)? {
+    while during.operations() == 0 || is_busy(warlock.nodes().iter())? {
         during.add(&load.run(Stop::After(SLICE))?.latency)?;
     }
     let took = began.elapsed();
@@ -75,8 +75,7 @@ pub fn taken(warlock: &Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
 /// A new node gets `keys` values of 1 KiB and a vote, while clients go on writing.
 pub fn joined(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<Bar>> {
     warlock.preload(keys, KIB)?;
-    let nodes: Vec<SocketAddr> = warlock.nodes().iter().map(|node| node.client).collect();
-    forget_the_log(warlock, &nodes)?;
+    forget_the_log(warlock.nodes().iter())?;
     let mut load = Paced::new(warlock.connect(&of_kib(keys))?, RATE);
     load.run(Duration::from_millis(500), || false)?;
     let before = load.run(run, || false)?;
@@ -99,8 +98,7 @@ pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<
     wait_for("the follower to end", PATIENCE, || warlock.has_ended(away))?;
     warlock.preload(keys, KIB)?;
     let others = warlock.nodes().iter().enumerate().filter(|(index, _)| *index != away);
-    let others: Vec<SocketAddr> = others.map(|(_, node)| node.client).collect();
-    forget_the_log(warlock, &others)?;
+    forget_the_log(others.map(|(_, node)| node))?;
     load.run(Duration::from_millis(500), || false)?;
     let before = load.run(run, || false)?;
     let began = Instant::now();
@@ -117,17 +115,10 @@ pub fn caught_up(warlock: &mut Warlock, keys: u64, run: Duration) -> Result<Vec<
 }
 
 /// Has `nodes` take two snapshots, so that the log of none of them reaches back.
-fn forget_the_log(warlock: &Warlock, nodes: &[SocketAddr]) -> Result<()> {
+fn forget_the_log<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> Result<()> {
     for _ in 0..2 {
-        ask_for_snapshots(nodes.iter().copied())?;
-        wait_for("snapshots to end", PATIENCE, || {
-            for node in warlock.nodes().iter().filter(|node| nodes.contains(&node.client)) {
-                if node.metric(RUNNING)? > 0.0 {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })?;
+        ask_for_snapshots(nodes.clone().map(|node| node.client))?;
+        settle(nodes.clone())?;
     }
     Ok(())
 }
@@ -178,9 +169,9 @@ fn catch_up_bars(
 /// file until it does.
 pub fn restarted(warlock: &mut Warlock, redis: &mut Redis, keys: u64) -> Result<Vec<Bar>> {
     warlock.preload(keys, Workload::default().value_length)?;
-    settle(warlock)?;
+    settle(warlock.nodes().iter())?;
     ask_for_snapshots(warlock.nodes().iter().map(|node| node.client))?;
-    settle(warlock)?;
+    settle(warlock.nodes().iter())?;
     redis.preload(keys, Workload::default().value_length)?;
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for _ in 0..RESTARTS {
@@ -335,8 +326,8 @@ fn ask_for_snapshots(nodes: impl Iterator<Item = SocketAddr>) -> Result<()> {
     Ok(())
 }
 
-fn is_busy(warlock: &Warlock) -> Result<bool> {
-    for node in warlock.nodes() {
+fn is_busy<'a>(nodes: impl Iterator<Item = &'a Node>) -> Result<bool> {
+    for node in nodes {
         if node.metric(RUNNING)? > 0.0 {
             return Ok(true);
         }
@@ -344,9 +335,9 @@ fn is_busy(warlock: &Warlock) -> Result<bool> {
     Ok(false)
 }
 
-/// Waits until no node takes a snapshot.
-fn settle(warlock: &Warlock) -> Result<()> {
-    wait_for("snapshots to end", PATIENCE, || Ok((!is_busy(warlock)?).then_some(())))
+/// Waits until none of `nodes` takes a snapshot.
+fn settle<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> Result<()> {
+    wait_for("snapshots to end", PATIENCE, || Ok((!is_busy(nodes.clone())?).then_some(())))
 }
 
 /// The answer of a node that answers.

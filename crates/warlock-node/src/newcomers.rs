@@ -32,7 +32,7 @@ impl Newcomers {
     ) -> Result<(), String> {
         let is_late = |asked: &Asked| now.since(asked.last) > NEWCOMER_PATIENCE;
         self.0.retain(|other, asked| *other > highest && !is_late(asked));
-        if self.0.len() >= NEWCOMERS_MAX {
+        if self.0.len() >= NEWCOMERS_MAX && !self.0.contains_key(&node) {
             self.0.pop_last();
         }
         let asked = self.0.entry(node).or_insert(Asked { first: now, last: now });

@@ -18,6 +18,11 @@ use crate::limits::{MEMBERSHIP_BYTES_MAX, PAGE};
 use crate::segment::TEMPORARY_SUFFIX;
 
 pub(crate) const FILE: &str = "membership";
+const MAGIC: &[u8; 8] = b"WLKviews";
+const VERSION: u32 = 1;
+const FIXED_LENGTH: usize = HEAD_LENGTH + 4 + 8 + 8 + 2 + 2 + 4 + 4;
+/// More than any file of this version: two blocks with two memberships each.
+const FILE_BYTES_MAX: u64 = 4 * (MEMBERSHIP_BYTES_MAX as u64 + PAGE as u64);
 
 /// Whether the data directory at `path` holds a membership: its node belongs, or belonged, to a
 /// cluster that it knows by itself. Whether it is in order only reading the directory shows.
@@ -25,11 +30,6 @@ pub(crate) const FILE: &str = "membership";
 pub fn holds_membership(path: &Path) -> bool {
     path.join(FILE).is_file()
 }
-const MAGIC: &[u8; 8] = b"WLKviews";
-const VERSION: u32 = 1;
-const FIXED_LENGTH: usize = HEAD_LENGTH + 4 + 8 + 8 + 2 + 2 + 4 + 4;
-/// More than any file of this version: two blocks with two memberships each.
-const FILE_BYTES_MAX: u64 = 4 * (MEMBERSHIP_BYTES_MAX as u64 + PAGE as u64);
 
 /// What the file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

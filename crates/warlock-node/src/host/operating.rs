@@ -103,8 +103,9 @@ impl Host {
         let request = |change| ChangeRequest { view: membership.view(), change };
         let JoinWish { node, incarnation, address, observer } = wish;
         let is_master = self.options.overview.master().map(|it| it.node) == Some(self.options.node);
-        if is_master && membership.member(node).is_none() && node > membership.highest() {
-            let admitted = self.operations.newcomers.admit(now, node, membership.highest());
+        let highest = membership.highest();
+        if is_master && node > highest {
+            let admitted = self.operations.newcomers.admit(now, node, highest);
             if let Err(reason) = admitted {
                 return out.push(Effect::Joined(question, JoinReply::Later(reason, None)));
             }

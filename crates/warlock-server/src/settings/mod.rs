@@ -57,7 +57,7 @@ pub struct ClusterSettings {
     /// Nodes of clusters with different names refuse each other.
     pub name: String,
     /// Address for peers, `host:port`, of every member including this node; 1 to 7 of them, none
-    /// unless the node starts from them, or started long ago and knows better.
+    /// unless the node starts from them, nor need it if its data directory knows them.
     pub initial_members: BTreeMap<NodeId, String>,
     /// What a node with a new data directory starts.
     pub start: ClusterStart,
