@@ -82,7 +82,7 @@ fn read<F: DiskFile>(mut reader: SnapshotReader<F>) -> Result<Vec<Vec<u8>>, Snap
     let mut chunks = Vec::new();
     while let Some(chunk) = reader.next_chunk()? {
         assert!(!chunk.is_empty());
-        chunks.push(chunk);
+        chunks.push(chunk.to_vec());
     }
     assert!(reader.next_chunk().is_ok_and(|chunk| chunk.is_none()));
     Ok(chunks)

@@ -366,15 +366,13 @@ impl Host {
                 self.read_snapshot(now, to, slot, offset, out);
             }
             Notice::WriteSnapshot { slot, offset, total, bytes } => {
-                let received = &self.shared.counters.snapshot_received_bytes;
-                received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                self.transfers.note_receiving(now, slot, offset + bytes.len() as u64, total);
-                out.push(Effect::Snapshot(SnapshotJob::Receive { slot, offset, total, bytes }));
+                let end = offset + bytes.len() as u64;
+                self.transfers.note_receiving(now, slot, end, total);
+                self.write_snapshot(slot, offset, total, bytes, out);
             }
             Notice::InstallSnapshot { .. } => {
                 self.transfers.note_installing();
-                let restore = Box::new(self.machine.applier().restore());
-                out.push(Effect::Snapshot(SnapshotJob::Install(restore)));
+                out.push(Effect::Snapshot(SnapshotJob::Install));
             }
             Notice::Diverged { slot } => {
                 tracing::error!(%slot, "the state differs from the master's: this node stops");
@@ -552,6 +550,24 @@ impl Host {
             }
         };
         self.machine.fail(ticket, error, out);
+    }
+
+    /// Has a part of a peer's snapshot written and restored.
+    fn write_snapshot(
+        &mut self,
+        slot: Slot,
+        offset: u64,
+        total: u64,
+        bytes: Bytes,
+        out: &mut Vec<Effect>,
+    ) {
+        let received = &self.shared.counters.snapshot_received_bytes;
+        received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if offset == 0 {
+            let restore = Box::new(self.machine.applier().restore());
+            out.push(Effect::Snapshot(SnapshotJob::Begin { slot, total, restore }));
+        }
+        out.push(Effect::Snapshot(SnapshotJob::Receive { slot, offset, bytes }));
     }
 
     /// Replaces the state by a verified snapshot of a peer; all of it or nothing.

@@ -10,8 +10,8 @@ use warlock_paxos::limits::{LEARNED_BYTES, SNAPSHOT_CHUNK_BYTES};
 use warlock_paxos::{Batch, NodeId, Slot, SnapshotChunk};
 use warlock_store::{Replaced, Restore, Restored, SnapshotStep, SnapshotStream};
 use warlock_wal::{
-    Disk, LogReader, SealedSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver,
-    SnapshotWriter, Snapshots,
+    Disk, LogReader, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver, SnapshotWriter,
+    Snapshots,
 };
 
 use crate::limits::SNAPSHOT_STREAMS_MAX;
@@ -44,22 +44,28 @@ pub enum SnapshotJob {
     },
     /// Forget what was opened for a peer, which asks no more.
     Close(NodeId),
-    /// Write a part of a peer's snapshot.
+    /// A snapshot of a peer will come.
+    Begin {
+        /// It covers every slot below.
+        slot: Slot,
+        /// Length of the whole, in bytes.
+        total: u64,
+        /// Where its state is built, beside the one that is served.
+        restore: Box<Restore>,
+    },
+    /// Write a part of it, verify and restore what is whole.
     Receive {
         /// The snapshot covers every slot below.
         slot: Slot,
         /// Position of the part, in bytes.
         offset: u64,
-        /// Length of the whole, in bytes.
-        total: u64,
         /// The part.
         bytes: Bytes,
     },
-    /// Nothing more comes of a peer's snapshot: free its space.
+    /// Nothing more comes of it: free its space.
     GiveUp,
-    /// The peer's snapshot is complete: verify it, and build the state beside the one that is
-    /// served.
-    Install(Box<Restore>),
+    /// All of it came: make it durable.
+    Install,
     /// Free a state that was replaced.
     Drop(Box<Replaced>),
 }
@@ -89,7 +95,7 @@ pub enum SnapshotEvent {
         /// The position, in bytes.
         end: u64,
     },
-    /// A snapshot of a peer was verified and restored, beside the state that is served.
+    /// A snapshot of a peer is durable and restored, beside the state that is served.
     Received {
         /// What it covers.
         meta: SnapshotMeta,
@@ -106,8 +112,9 @@ pub struct SnapshotDesk<D: Disk> {
     snapshots: Snapshots<D>,
     jobs: VecDeque<SnapshotJob>,
     taking: Option<Taking<D>>,
-    receiving: Option<SnapshotReceiver<D>>,
-    installing: Option<Installing<D>>,
+    receiving: Option<Receiving<D>>,
+    /// It was refused, as the host knows; the rest of it may still come.
+    is_refused: bool,
     /// What peers are being sent. A file stays readable here when it is dropped from the disk.
     serving: BTreeMap<NodeId, Serving<D>>,
     /// The last step was part of a long job, so a short one is next.
@@ -121,9 +128,10 @@ struct Taking<D: Disk> {
     writer: SnapshotWriter<D>,
 }
 
+/// The snapshot of a peer that comes.
 #[derive(Debug)]
-struct Installing<D: Disk> {
-    sealed: SealedSnapshot<D>,
+struct Receiving<D: Disk> {
+    file: SnapshotReceiver<D>,
     restore: Box<Restore>,
 }
 
@@ -142,7 +150,7 @@ impl<D: Disk> SnapshotDesk<D> {
             jobs: VecDeque::new(),
             taking: None,
             receiving: None,
-            installing: None,
+            is_refused: false,
             serving: BTreeMap::new(),
             is_turn_of_short: true,
         }
@@ -156,30 +164,23 @@ impl<D: Disk> SnapshotDesk<D> {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && !self.is_at_long_job()
+        self.jobs.is_empty() && self.taking.is_none()
     }
 
     /// Whether there is nothing to do but to take a snapshot, for which nobody waits.
     #[must_use]
     pub fn is_in_no_hurry(&self) -> bool {
-        self.jobs.is_empty() && self.installing.is_none()
+        self.jobs.is_empty()
     }
 
     /// Does a little, and tells what the host has to know of it.
     pub fn step(&mut self) -> Option<SnapshotEvent> {
-        let is_short = self.is_turn_of_short || !self.is_at_long_job();
+        let is_short = self.is_turn_of_short || self.taking.is_none();
         self.is_turn_of_short = !is_short;
         if is_short && let Some(job) = self.jobs.pop_front() {
             return self.begin(job);
         }
-        if self.installing.is_some() {
-            return self.go_on_installing();
-        }
         self.go_on_taking()
-    }
-
-    fn is_at_long_job(&self) -> bool {
-        self.taking.is_some() || self.installing.is_some()
     }
 
     fn begin(&mut self, job: SnapshotJob) -> Option<SnapshotEvent> {
@@ -202,31 +203,23 @@ impl<D: Disk> SnapshotDesk<D> {
                 self.serving.remove(&node);
                 None
             }
-            SnapshotJob::Receive { slot, offset, total, bytes } => {
-                match self.receive(slot, offset, total, &bytes) {
-                    Ok(end) => end.map(|end| SnapshotEvent::Written { slot, end }),
-                    Err(error) => {
-                        self.receiving = None;
-                        Some(SnapshotEvent::Refused(error.to_string()))
-                    }
-                }
-            }
-            SnapshotJob::GiveUp => {
-                self.receiving = None;
-                None
-            }
-            SnapshotJob::Install(restore) => {
-                let Some(receiving) = self.receiving.take() else {
-                    return Some(SnapshotEvent::Refused("nothing of it came".to_owned()));
-                };
-                match receiving.seal() {
-                    Ok(sealed) => {
-                        self.installing = Some(Installing { sealed, restore });
+            SnapshotJob::Begin { slot, total, restore } => {
+                // The old file goes first: the new one may have its name.
+                self.give_up();
+                match self.snapshots.receive(slot, total) {
+                    Ok(file) => {
+                        self.receiving = Some(Receiving { file, restore });
                         None
                     }
-                    Err(error) => Some(SnapshotEvent::Refused(error.to_string())),
+                    Err(error) => Some(self.refuse(error.to_string())),
                 }
             }
+            SnapshotJob::Receive { slot, offset, bytes } => self.receive(slot, offset, &bytes),
+            SnapshotJob::GiveUp => {
+                self.give_up();
+                None
+            }
+            SnapshotJob::Install => self.install(),
             SnapshotJob::Drop(replaced) => {
                 drop(replaced);
                 None
@@ -252,24 +245,6 @@ impl<D: Disk> SnapshotDesk<D> {
         Some(match outcome {
             Ok(()) => SnapshotEvent::Taken(slot),
             Err(error) => SnapshotEvent::Failed(error),
-        })
-    }
-
-    fn go_on_installing(&mut self) -> Option<SnapshotEvent> {
-        let installing = self.installing.as_mut()?;
-        let outcome = match installing.sealed.next_chunk() {
-            Ok(Some(chunk)) => match installing.restore.chunk(&chunk) {
-                Ok(()) => return None,
-                Err(error) => Err(error.to_string()),
-            },
-            Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        };
-        let Installing { sealed, restore } = self.installing.take()?;
-        let outcome = outcome.and_then(|()| finish(sealed, *restore));
-        Some(match outcome {
-            Ok((meta, restored)) => SnapshotEvent::Received { meta, restored },
-            Err(error) => SnapshotEvent::Refused(error),
         })
     }
 
@@ -324,35 +299,60 @@ impl<D: Disk> SnapshotDesk<D> {
             .or_insert_with(|| Serving { snapshot: None, log: LogReader::new(disk.clone()) })
     }
 
-    fn receive(
-        &mut self,
-        slot: Slot,
-        offset: u64,
-        total: u64,
-        bytes: &[u8],
-    ) -> Result<Option<u64>, SnapshotError> {
-        if offset == 0 {
-            // The old file goes first: the new one may have its name.
-            self.receiving = None;
-            self.receiving = Some(self.snapshots.receive(slot, total)?);
-        }
+    /// Takes a part, unless it is left of a transfer that was replaced or refused.
+    fn receive(&mut self, slot: Slot, offset: u64, bytes: &[u8]) -> Option<SnapshotEvent> {
         match &mut self.receiving {
-            Some(receiving) if receiving.slot() == slot => {
-                receiving.write_at(bytes, offset)?;
-                Ok(Some(receiving.received()))
+            Some(receiving) if receiving.file.slot() == slot => {
+                Some(match receiving.take(offset, bytes) {
+                    Ok(end) => SnapshotEvent::Written { slot, end },
+                    Err(error) => self.refuse(error),
+                })
             }
-            // What is left of a transfer that was given up.
-            _ => Ok(None),
+            // It goes on after a long pause. Without an answer no more would ever be asked for.
+            None if !self.is_refused => Some(self.refuse(GIVEN_UP.to_owned())),
+            Some(_) | None => None,
         }
+    }
+
+    fn install(&mut self) -> Option<SnapshotEvent> {
+        match self.receiving.take() {
+            Some(receiving) => Some(match receiving.finish() {
+                Ok((meta, restored)) => SnapshotEvent::Received { meta, restored },
+                Err(error) => SnapshotEvent::Refused(error),
+            }),
+            None if !self.is_refused => Some(SnapshotEvent::Refused(GIVEN_UP.to_owned())),
+            None => None,
+        }
+    }
+
+    fn refuse(&mut self, reason: String) -> SnapshotEvent {
+        self.receiving = None;
+        self.is_refused = true;
+        SnapshotEvent::Refused(reason)
+    }
+
+    fn give_up(&mut self) {
+        self.receiving = None;
+        self.is_refused = false;
     }
 }
 
-/// Makes a verified snapshot visible once its content is known to be what it says.
-fn finish<D: Disk>(
-    sealed: SealedSnapshot<D>,
-    restore: Restore,
-) -> Result<(SnapshotMeta, Box<Restored>), String> {
-    let restored = restore.finish().map_err(|error| error.to_string())?;
-    let meta = sealed.install().map_err(|error| error.to_string())?;
-    Ok((meta, Box::new(restored)))
+const GIVEN_UP: &str = "what came of it before was given up";
+
+impl<D: Disk> Receiving<D> {
+    /// Writes a part and restores what is whole; returns how far that is.
+    fn take(&mut self, offset: u64, bytes: &[u8]) -> Result<u64, String> {
+        self.file.write_at(bytes, offset).map_err(|error| error.to_string())?;
+        while let Some(chunk) = self.file.next_chunk().map_err(|error| error.to_string())? {
+            self.restore.chunk(&chunk).map_err(|error| error.to_string())?;
+        }
+        Ok(self.file.received())
+    }
+
+    /// Makes the snapshot visible once its content is known to be what it says.
+    fn finish(self) -> Result<(SnapshotMeta, Box<Restored>), String> {
+        let restored = self.restore.finish().map_err(|error| error.to_string())?;
+        let meta = self.file.finish().map_err(|error| error.to_string())?;
+        Ok((meta, Box::new(restored)))
+    }
 }

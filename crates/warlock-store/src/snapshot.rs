@@ -47,7 +47,8 @@ pub(crate) struct Header {
 /// What one step of a [`SnapshotStream`] came to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SnapshotStep {
-    /// The next chunk, about 1 MiB long; longer if it is the single item of a larger value.
+    /// The next chunk, about [`SNAPSHOT_CHUNK_LENGTH`] long; longer if it is the single item of
+    /// a larger value.
     Chunk(Vec<u8>),
     /// Something was done, but no chunk is full yet.
     More,

@@ -17,18 +17,20 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// Whatever the disk reports.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
+    /// Creates a file like [`create`](Self::create) that is written once from its start to its end,
+    /// without gaps, and read by nobody before it is synced. What is written goes to the disk and
+    /// not to the cache, so that writes and syncs of others need not wait long; it is as little
+    /// durable as any other.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn create_past_cache(&self, name: &str) -> io::Result<Self::File>;
+
     /// Opens a file for reading and writing.
     ///
     /// # Errors
     /// `NotFound` if there is none, and whatever the disk reports.
     fn open(&self, name: &str) -> io::Result<Self::File>;
-
-    /// Opens a file that nobody writes any more, to be read once from its start to its end: from
-    /// the disk, whatever the cache remembers, and so that writes of others need not wait long.
-    ///
-    /// # Errors
-    /// `NotFound` if there is none, and whatever the disk reports.
-    fn open_past_cache(&self, name: &str) -> io::Result<Self::File>;
 
     /// Gives a file another name, in the place of an old file of that name.
     ///

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile};
 use crate::freeing::{Freed, Freeing, LARGE_BYTES, User};
-use crate::past_cache::Part;
+use crate::past_cache::{Part, is_misaligned, is_past_cache, use_cache};
 
 const LOCK_FILE: &str = "lock";
 
@@ -40,7 +40,7 @@ struct Directory {
 #[derive(Debug)]
 pub struct FsFile {
     file: File,
-    /// Only of a file that is read past the cache.
+    /// Only of a file that is written past the cache.
     part: Option<Mutex<Part>>,
     bytes_read: Arc<AtomicU64>,
     freeing: Arc<Mutex<Freeing>>,
@@ -118,11 +118,11 @@ impl FsDisk {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    fn file(&self, file: File) -> io::Result<FsFile> {
+    fn file(&self, file: File, part: Option<Mutex<Part>>) -> io::Result<FsFile> {
         Ok(FsFile {
             _user: locked(&self.freeing).open(&file)?,
             file,
-            part: None,
+            part,
             bytes_read: Arc::clone(&self.bytes_read),
             freeing: Arc::clone(&self.freeing),
             syncs: self.syncs,
@@ -138,32 +138,20 @@ impl Disk for FsDisk {
     type File = FsFile;
 
     fn create(&self, name: &str) -> io::Result<FsFile> {
-        OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(self.file_path(name))
-            .and_then(|file| self.file(file))
+        self.file(creating().open(self.file_path(name))?, None)
+    }
+
+    fn create_past_cache(&self, name: &str) -> io::Result<FsFile> {
+        let (path, direct) = (self.file_path(name), OFlags::DIRECT.bits().cast_signed());
+        let file = match creating().custom_flags(direct).open(&path) {
+            Err(error) if is_misaligned(&error) => creating().open(&path),
+            other => other,
+        };
+        self.file(file?, Some(Mutex::new(Part::new())))
     }
 
     fn open(&self, name: &str) -> io::Result<FsFile> {
-        self.file(OpenOptions::new().read(true).write(true).open(self.file_path(name))?)
-    }
-
-    fn open_past_cache(&self, name: &str) -> io::Result<FsFile> {
-        let flags = OFlags::DIRECT.bits().cast_signed();
-        let path = self.file_path(name);
-        match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
-            Ok(file) => Ok(FsFile { part: Some(Mutex::new(Part::new())), ..self.file(file)? }),
-            // A file system without direct reads: what is in memory there is not on any disk.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                let file = self.file(OpenOptions::new().read(true).open(&path)?)?;
-                file.drop_cache()?;
-                Ok(file)
-            }
-            Err(error) => Err(error),
-        }
+        self.file(OpenOptions::new().read(true).write(true).open(self.file_path(name))?, None)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -214,32 +202,34 @@ impl DiskFile for FsFile {
         }
     }
 
-    fn write_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-        // Drops leading empty slices: a call that writes nothing means a full disk.
-        IoSlice::advance_slices(&mut parts, 0);
-        while !parts.is_empty() {
-            let some = &parts[..parts.len().min(SLICES_MAX)];
-            let written = self.with_space(|| rustix::io::pwritev(&self.file, some, offset))?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            offset += written as u64;
-            IoSlice::advance_slices(&mut parts, written);
+    fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        match &self.part {
+            Some(part) => locked(part).take(parts, offset, |part, at| self.write_part(part, at)),
+            None => self.write_all(parts, offset),
         }
-        Ok(())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let filled = match &self.part {
-            Some(part) => locked(part).read(&self.file, buffer, offset)?,
-            None => self.read_cached(buffer, offset)?,
-        };
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.bytes_read.fetch_add(filled as u64, Ordering::Relaxed);
         Ok(filled)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.syncs { self.file.sync_data() } else { Ok(()) }
+        if let Some(part) = &self.part {
+            // What is left ends anywhere.
+            use_cache(&self.file)?;
+            locked(part).write_out(|part, at| self.write_all(&mut [IoSlice::new(part)], at))?;
+        }
+        self.sync()
     }
 
     fn drop_cache(&self) -> io::Result<()> {
@@ -256,18 +246,43 @@ impl FsFile {
         }
     }
 
-    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    fn write_all(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // Drops leading empty slices: a call that writes nothing means a full disk.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let some = &parts[..parts.len().min(SLICES_MAX)];
+            let written = self.with_space(|| rustix::io::pwritev(&self.file, some, offset))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            offset += written as u64;
+            IoSlice::advance_slices(&mut parts, written);
         }
-        Ok(filled)
+        Ok(())
     }
+
+    /// Writes a part of a file past the cache; if the file system has no way past it, then so that
+    /// the cache has nothing left to write.
+    fn write_part(&self, part: &[u8], offset: u64) -> io::Result<()> {
+        match self.write_all(&mut [IoSlice::new(part)], offset) {
+            Err(error) if is_misaligned(&error) && is_past_cache(&self.file)? => {
+                use_cache(&self.file)?;
+                self.write_all(&mut [IoSlice::new(part)], offset)?;
+            }
+            other => other?,
+        }
+        if is_past_cache(&self.file)? { Ok(()) } else { self.sync() }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.syncs { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+fn creating() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).read(true).write(true);
+    options
 }
 
 /// Nothing that holds one of these locks can panic and leave it half done.

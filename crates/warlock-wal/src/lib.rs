@@ -38,8 +38,8 @@ pub use identity::{Identity, IdentityError};
 pub use log_reader::LogReader;
 pub use recovered::{Note, Recovered, Tail};
 pub use snapshot::{
-    NewestSnapshot, SealedSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver,
-    SnapshotWriter, Snapshots,
+    NewestSnapshot, SnapshotError, SnapshotMeta, SnapshotReader, SnapshotReceiver, SnapshotWriter,
+    Snapshots,
 };
 pub use views::holds_membership;
 pub use wal::{Wal, WalOptions, WalStats};

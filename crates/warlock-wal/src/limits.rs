@@ -40,16 +40,12 @@ pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest encoded membership in a snapshot in bytes.
 pub const MEMBERSHIP_BYTES_MAX: usize = 64 * 1024;
 
-/// A snapshot file is synced each time that this many bytes were written.
+/// The snapshot that a node takes is synced each time that this many bytes were written.
 ///
 /// Otherwise the sync at its end would have to write everything at once, and the syncs of the log,
 /// which share the file system's journal with it, would wait for that. The less at once, the less a
 /// write of a client ever waits; below this a step costs more processor time than disk time.
 pub const SNAPSHOT_SYNC_BYTES: u64 = 128 * 1024;
-
-/// The same for the snapshot of a peer: the node that receives it serves nobody meanwhile, but
-/// others may share its disk.
-pub const SNAPSHOT_RECEIVED_SYNC_BYTES: u64 = 4 * SNAPSHOT_SYNC_BYTES;
 
 /// The longest name of a cluster in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 255;

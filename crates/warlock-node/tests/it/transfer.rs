@@ -86,13 +86,16 @@ fn send(
         let (slot, total, bytes) = (chunk.slot, chunk.total, chunk.bytes);
         offset += bytes.len() as u64;
         let at = offset - bytes.len() as u64;
-        to.give(SnapshotJob::Receive { slot, offset: at, total, bytes });
+        if at == 0 {
+            to.give(SnapshotJob::Begin { slot, total, restore: Box::new(applier.restore()) });
+        }
+        to.give(SnapshotJob::Receive { slot, offset: at, bytes });
         match run(to) {
             Some(SnapshotEvent::Written { end, .. }) if end == offset => {}
             other => return other,
         }
         if offset == total {
-            to.give(SnapshotJob::Install(Box::new(applier.restore())));
+            to.give(SnapshotJob::Install);
             return run(to);
         }
     }
@@ -164,6 +167,55 @@ fn power_that_fails_while_a_snapshot_arrives_leaves_all_or_nothing() {
             assert_arrived(send(&mut from, &mut desk(&disk), &applier), then);
         }
     }
+}
+
+/// What a desk says to these jobs.
+fn told(jobs: Vec<SnapshotJob>) -> Vec<SnapshotEvent> {
+    let mut desk = desk(&FaultyDisk::new(2));
+    let mut told = Vec::new();
+    for job in jobs {
+        desk.give(job);
+        told.extend(run(&mut desk));
+    }
+    told
+}
+
+/// The jobs of a transfer that does not come to its end, of a snapshot with a `change`.
+fn jobs(keys: u32, change: impl Fn(&mut Vec<u8>)) -> Vec<SnapshotJob> {
+    let (mut from, then) = source(keys);
+    from.give(SnapshotJob::Read { to: PEER, slot: None, offset: 0 });
+    let Some(SnapshotEvent::Read(_, chunk)) = run(&mut from) else { panic!("the source works") };
+    let slot = Slot::new(then.next_slot);
+    let (applier, _) = warlock_store::new(options());
+    let restore = Box::new(applier.restore());
+    let mut bytes = chunk.bytes.to_vec();
+    change(&mut bytes);
+    let quarter = bytes.len() / 4;
+    let mut jobs = vec![SnapshotJob::Begin { slot, total: chunk.total, restore }];
+    jobs.extend(bytes.chunks(quarter).take(3).enumerate().map(|(number, part)| {
+        let (offset, bytes) = ((number * quarter) as u64, part.to_vec().into());
+        SnapshotJob::Receive { slot, offset, bytes }
+    }));
+    jobs
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_as_it_comes_and_only_once() {
+    let mut jobs = jobs(5_000, |bytes| bytes[0] ^= 1);
+    jobs.push(SnapshotJob::Install);
+    let told = told(jobs);
+    assert!(matches!(told[..], [SnapshotEvent::Refused(_)]), "{told:?}");
+}
+
+#[test]
+fn who_goes_on_with_a_transfer_that_was_given_up_is_told_once() {
+    let mut jobs = jobs(5_000, |_| {});
+    jobs.insert(2, SnapshotJob::GiveUp);
+    let told = told(jobs);
+    let [SnapshotEvent::Written { .. }, SnapshotEvent::Refused(reason)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(reason.contains("given up"), "{reason}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod format;
 mod read;
+mod verify;
 mod write;
 
 use std::error::Error;
@@ -15,7 +16,7 @@ use crate::error::{Doing, IoError};
 use crate::limits::SNAPSHOTS_KEPT;
 
 pub use read::SnapshotReader;
-pub use write::{SealedSnapshot, SnapshotReceiver, SnapshotWriter};
+pub use write::{SnapshotReceiver, SnapshotWriter};
 
 /// What a snapshot says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,15 @@
 
 use std::io::IoSlice;
 
+use bytes::{Bytes, BytesMut};
 use warlock_paxos::{Slot, mutant};
 
 use super::format::{self, Tally};
-use super::{SnapshotError, SnapshotMeta, SnapshotReader, Snapshots};
+use super::verify::{Flaw, Verifier};
+use super::{SnapshotError, SnapshotMeta, Snapshots};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Doing, IoError};
-use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_RECEIVED_SYNC_BYTES, SNAPSHOT_SYNC_BYTES};
+use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
 use crate::segment::TEMPORARY_SUFFIX;
 
 /// A snapshot being written. Until [`finish`](Self::finish) returned it does not exist; dropping
@@ -18,6 +20,8 @@ pub struct SnapshotWriter<D: Disk> {
     temporary: Temporary<D>,
     slot: Slot,
     tally: Tally,
+    /// How far it is synced, in bytes.
+    synced: u64,
 }
 
 impl<D: Disk> SnapshotWriter<D> {
@@ -26,9 +30,9 @@ impl<D: Disk> SnapshotWriter<D> {
         meta: &SnapshotMeta,
     ) -> Result<Self, SnapshotError> {
         let (header, tally) = format::encode_header(meta);
-        let mut temporary = Temporary::create(snapshots, "own", meta.slot, SNAPSHOT_SYNC_BYTES)?;
-        temporary.write(&mut [IoSlice::new(&header)], 0, tally.length)?;
-        Ok(Self { temporary, slot: meta.slot, tally })
+        let temporary = Temporary::create(snapshots, Origin::Own, meta.slot)?;
+        temporary.write(&mut [IoSlice::new(&header)], 0)?;
+        Ok(Self { temporary, slot: meta.slot, tally, synced: 0 })
     }
 
     /// Adds a part of the state; an empty one adds nothing.
@@ -58,16 +62,19 @@ impl<D: Disk> SnapshotWriter<D> {
         self.write_with_head(&[])?;
         let start = self.tally.length;
         let footer = self.tally.footer();
-        let end = start + footer.len() as u64;
-        self.temporary.write(&mut [IoSlice::new(&footer)], start, end)?;
+        self.temporary.write(&mut [IoSlice::new(&footer)], start)?;
         self.temporary.install(self.slot)
     }
 
     fn write_with_head(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
         let (head, next) = self.tally.chunk(chunk);
         let parts = &mut [IoSlice::new(&head), IoSlice::new(chunk)];
-        self.temporary.write(parts, self.tally.length, next.length)?;
+        self.temporary.write(parts, self.tally.length)?;
         self.tally = next;
+        if next.length - self.synced >= SNAPSHOT_SYNC_BYTES {
+            self.temporary.sync()?;
+            self.synced = next.length;
+        }
         Ok(())
     }
 }
@@ -80,6 +87,9 @@ pub struct SnapshotReceiver<D: Disk> {
     slot: Slot,
     length: u64,
     received: u64,
+    verifier: Verifier,
+    /// What is written and not verified.
+    bytes: BytesMut,
 }
 
 impl<D: Disk> SnapshotReceiver<D> {
@@ -88,12 +98,14 @@ impl<D: Disk> SnapshotReceiver<D> {
         slot: Slot,
         length: u64,
     ) -> Result<Self, SnapshotError> {
-        let temporary = Temporary::create(snapshots, "peer", slot, SNAPSHOT_RECEIVED_SYNC_BYTES)?;
+        let temporary = Temporary::create(snapshots, Origin::Peer, slot)?;
         temporary.file.allocate(length).doing("allocate", &temporary.name)?;
-        Ok(Self { temporary, slot, length, received: 0 })
+        let (verifier, bytes) = (Verifier::new(length), BytesMut::new());
+        Ok(Self { temporary, slot, length, received: 0, verifier, bytes })
     }
 
-    /// Takes bytes of the peer's file from `offset` on.
+    /// Takes bytes of the peer's file from `offset` on. What they hold is to be asked for with
+    /// [`next_chunk`](Self::next_chunk) before more come, as it is kept until then.
     ///
     /// # Errors
     /// [`SnapshotError::OutOfOrder`] if they are not due or too many, and
@@ -103,9 +115,32 @@ impl<D: Disk> SnapshotReceiver<D> {
         if offset != self.received || end > self.length {
             return Err(SnapshotError::OutOfOrder { due: self.received, came: offset });
         }
-        self.temporary.write(&mut [IoSlice::new(bytes)], offset, end)?;
+        self.temporary.write(&mut [IoSlice::new(bytes)], offset)?;
+        self.bytes.extend_from_slice(bytes);
         self.received = end;
         Ok(())
+    }
+
+    /// The next chunk, verified; `None` if it did not come whole yet, and after the last one.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] if what came is not in order or not for the right slot,
+    /// [`SnapshotError::NewerVersion`]; the snapshot is then to be given up.
+    pub fn next_chunk(&mut self) -> Result<Option<Bytes>, SnapshotError> {
+        loop {
+            let needed = self.verifier.needs();
+            if needed == 0 || needed > self.bytes.len() {
+                return Ok(None);
+            }
+            let taken = self.verifier.take(self.bytes.split_to(needed).freeze());
+            let chunk = taken.map_err(|flaw| flaw.of(&self.temporary.name))?;
+            if self.verifier.meta().is_some_and(|meta| meta.slot != self.slot) {
+                return Err(self.damaged(0));
+            }
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
+        }
     }
 
     /// Which slots the snapshot covers: those below.
@@ -120,71 +155,31 @@ impl<D: Disk> SnapshotReceiver<D> {
         self.received
     }
 
-    /// Whether all bytes came.
-    #[must_use]
-    pub const fn is_complete(&self) -> bool {
-        self.received == self.length
-    }
-
-    /// Makes durable what came, and opens it to be verified.
+    /// Makes the snapshot durable and visible, if all of it came and is in order.
     ///
     /// # Errors
-    /// [`SnapshotError::Damaged`] if it is not complete or not for the right slot; it is then
-    /// absent. [`SnapshotError::Io`].
-    pub fn seal(mut self) -> Result<SealedSnapshot<D>, SnapshotError> {
-        self.temporary.sync()?;
-        // What the disk holds is verified, not what the cache remembers; and what it remembers is
-        // not needed any more.
-        let Temporary { file, name, snapshots, .. } = &self.temporary;
-        file.drop_cache().doing("drop the cache of", name)?;
-        let reader = Snapshots::<D>::reader(snapshots.disk.open_past_cache(name), name)?;
-        if !self.is_complete() || reader.meta().slot != self.slot {
-            return Err(SnapshotError::Damaged { file: name.clone(), offset: 0 });
-        }
-        Ok(SealedSnapshot { temporary: self.temporary, reader })
-    }
-
-    /// Verifies every byte, and makes the snapshot visible.
-    ///
-    /// # Errors
-    /// As [`seal`](Self::seal), and [`SnapshotError::Damaged`] if it is not in order.
-    pub fn finish(self) -> Result<SnapshotMeta, SnapshotError> {
-        let mut sealed = self.seal()?;
-        while sealed.next_chunk()?.is_some() {}
-        sealed.install()
-    }
-}
-
-/// A snapshot of a peer that came as a whole, and is being verified. Until
-/// [`install`](Self::install) returned it does not exist; dropping it gives it up.
-#[derive(Debug)]
-pub struct SealedSnapshot<D: Disk> {
-    temporary: Temporary<D>,
-    reader: SnapshotReader<D::File>,
-}
-
-impl<D: Disk> SealedSnapshot<D> {
-    /// The next chunk, verified; `None` after the last one, once the whole file is verified.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Damaged`] if the file is not what was written, [`SnapshotError::Io`].
-    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SnapshotError> {
-        self.reader.next_chunk()
-    }
-
-    /// Makes the snapshot visible.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`]; the snapshot is then absent, or complete after all.
-    ///
-    /// # Panics
-    /// If not all chunks were read, so that nobody knows whether it is in order.
-    pub fn install(mut self) -> Result<SnapshotMeta, SnapshotError> {
-        assert!(self.reader.is_finished(), "a snapshot is verified before it is installed");
-        let meta = self.reader.meta().clone();
-        self.temporary.install(meta.slot)?;
+    /// [`SnapshotError::Damaged`] and [`SnapshotError::NewerVersion`]; the snapshot is then absent.
+    /// [`SnapshotError::Io`]; then it is absent, or complete after all.
+    pub fn finish(mut self) -> Result<SnapshotMeta, SnapshotError> {
+        while self.next_chunk()?.is_some() {}
+        let meta = self.verifier.meta().filter(|_| self.verifier.is_finished()).cloned();
+        let meta = meta.ok_or_else(|| self.damaged(self.verifier.verified()))?;
+        self.temporary.install(self.slot)?;
         Ok(meta)
     }
+
+    fn damaged(&self, offset: u64) -> SnapshotError {
+        Flaw::Damaged(offset).of(&self.temporary.name)
+    }
+}
+
+/// Whose state a snapshot is written from.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// This node's, which serves meanwhile: its file is cached for those who are sent it.
+    Own,
+    /// A peer's: nobody will read the file soon, and it comes as fast as it can.
+    Peer,
 }
 
 /// A file without its final name; removed when dropped without being installed.
@@ -193,38 +188,30 @@ struct Temporary<D: Disk> {
     snapshots: Snapshots<D>,
     file: D::File,
     name: String,
-    unsynced: u64,
-    /// It is synced when so much is not.
-    sync_bytes: u64,
     is_installed: bool,
 }
 
 impl<D: Disk> Temporary<D> {
-    fn create(
-        snapshots: Snapshots<D>,
-        origin: &str,
-        slot: Slot,
-        sync_bytes: u64,
-    ) -> Result<Self, IoError> {
-        let name = match mutant!(SnapshotWithoutRename) {
-            false => format!("{}.{origin}{TEMPORARY_SUFFIX}", super::name(slot)),
-            true => super::name(slot),
+    fn create(snapshots: Snapshots<D>, origin: Origin, slot: Slot) -> Result<Self, IoError> {
+        let name = super::name(slot);
+        let name = match origin {
+            _ if mutant!(SnapshotWithoutRename) => name,
+            Origin::Own => format!("{name}.own{TEMPORARY_SUFFIX}"),
+            Origin::Peer => format!("{name}.peer{TEMPORARY_SUFFIX}"),
         };
-        let file = snapshots.disk.create(&name).doing("create", &name)?;
-        Ok(Self { snapshots, file, name, unsynced: 0, sync_bytes, is_installed: false })
+        let created = match origin {
+            Origin::Own => snapshots.disk.create(&name),
+            Origin::Peer => snapshots.disk.create_past_cache(&name),
+        };
+        let file = created.doing("create", &name)?;
+        Ok(Self { snapshots, file, name, is_installed: false })
     }
 
-    fn write(&mut self, parts: &mut [IoSlice<'_>], start: u64, end: u64) -> Result<(), IoError> {
-        self.file.write_at(parts, start).doing("write", &self.name)?;
-        self.unsynced += end - start;
-        if self.unsynced >= self.sync_bytes {
-            self.sync()?;
-        }
-        Ok(())
+    fn write(&self, parts: &mut [IoSlice<'_>], start: u64) -> Result<(), IoError> {
+        self.file.write_at(parts, start).doing("write", &self.name)
     }
 
-    fn sync(&mut self) -> Result<(), IoError> {
-        self.unsynced = 0;
+    fn sync(&self) -> Result<(), IoError> {
         self.file.sync_data().doing("sync", &self.name)
     }
 

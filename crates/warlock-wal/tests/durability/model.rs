@@ -431,7 +431,7 @@ pub(crate) fn read_snapshot<D: Disk>(disk: &D, slot: Slot) -> Option<Vec<Vec<u8>
     let mut reader = Snapshots::new(disk.clone()).open(slot).ok()?;
     let mut chunks = Vec::new();
     while let Some(chunk) = reader.next_chunk().ok()? {
-        chunks.push(chunk);
+        chunks.push(chunk.to_vec());
     }
     Some(chunks)
 }
