@@ -267,10 +267,10 @@ impl<D: Disk> SnapshotDesk<D> {
             Some(slot) => slot,
             None => self.snapshots.slots()?.last().copied().unwrap_or(Slot::FIRST),
         };
-        let open = self.snapshots.clone();
+        let snapshots = self.snapshots.clone();
         let serving = &mut self.serving(to).snapshot;
         if serving.as_ref().is_none_or(|(opened, _)| *opened != slot) {
-            *serving = Some((slot, open.open(slot)?));
+            *serving = Some((slot, snapshots.open_for_peer(slot)?));
         }
         let (_, reader) = serving.as_ref().expect("opened just now");
         let total = reader.length();

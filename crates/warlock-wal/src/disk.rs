@@ -32,6 +32,13 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// `NotFound` if there is none, and whatever the disk reports.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
+    /// Opens a file to be read in parts, each of which asks the disk for no more than itself, so
+    /// that writes of others need not wait for what a system reads ahead.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, and whatever the disk reports.
+    fn open_for_parts(&self, name: &str) -> io::Result<Self::File>;
+
     /// Gives a file another name, in the place of an old file of that name.
     ///
     /// # Errors

@@ -154,6 +154,13 @@ impl Disk for FsDisk {
         self.file(OpenOptions::new().read(true).write(true).open(self.file_path(name))?, None)
     }
 
+    fn open_for_parts(&self, name: &str) -> io::Result<FsFile> {
+        let file = OpenOptions::new().read(true).open(self.file_path(name))?;
+        // A hint: without it, reading is only less kind to others.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
+        self.file(file, None)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.file_path(from), self.file_path(to))
     }

@@ -207,6 +207,10 @@ impl Disk for FaultyDisk {
         Ok(self.handle(name, file))
     }
 
+    fn open_for_parts(&self, name: &str) -> io::Result<FaultyFile> {
+        self.open(name)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.running()?.rename(from, to)
     }

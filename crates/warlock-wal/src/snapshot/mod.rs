@@ -101,6 +101,15 @@ impl<D: Disk> Snapshots<D> {
         self.open_file(&name(slot))
     }
 
+    /// The same, to be read for a peer part by part, which hardly delays the log.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn open_for_peer(&self, slot: Slot) -> Result<SnapshotReader<D::File>, SnapshotError> {
+        let name = name(slot);
+        Self::reader(self.disk.open_for_parts(&name), &name)
+    }
+
     /// Finds the newest snapshot of which every byte is in order.
     ///
     /// # Errors

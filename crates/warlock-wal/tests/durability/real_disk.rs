@@ -116,6 +116,7 @@ fn a_large_file_is_freed_bit_by_bit_once_nobody_reads_it() {
 /// The double and the real disk agree on everything that does not involve failure.
 fn disk_contract<D: Disk>(disk: &D) {
     assert_eq!(disk.open("a").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(disk.open_for_parts("a").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(disk.remove("a").unwrap_err().kind(), ErrorKind::NotFound);
     let file = disk.create("a").unwrap();
     file.allocate(5000).unwrap();
@@ -131,6 +132,9 @@ fn disk_contract<D: Disk>(disk: &D) {
     let mut buffer = [9; 10];
     assert_eq!(file.read_at(&mut buffer, 4996).unwrap(), 8);
     assert_eq!(&buffer, b"\0\0onetwo\x09\x09");
+    let mut part = [9; 4];
+    assert_eq!(disk.open_for_parts("a").unwrap().read_at(&mut part, 4999).unwrap(), 4);
+    assert_eq!(&part, b"netw");
     assert_eq!(file.read_at(&mut buffer, 9000).unwrap(), 0);
     past_cache_contract(disk);
     disk.create("c").unwrap();
