@@ -305,3 +305,22 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     };
     File::open(parent)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_past_the_cache_is_written_by_way_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = FsDisk::open(directory.path()).unwrap();
+        let file = disk.create_past_cache("file").unwrap();
+        let content: Vec<u8> = (0..=250).cycle().take(10_000).collect();
+        // As on a disk of which the blocks are larger than the alignment.
+        file.write_part(&content[1..], 0).unwrap();
+        assert!(!is_past_cache(&file.file).unwrap());
+        let mut read = vec![0; content.len()];
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), content.len() - 1);
+        assert_eq!(read[..content.len() - 1], content[1..]);
+    }
+}
